@@ -1,0 +1,51 @@
+# Milepost: every target is a sentence in `make help`.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check fix protos bench lock
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Install everything into .venv, from the lock.
+
+$(STAMP): requirements.lock pyproject.toml clients/python/pyproject.toml $(shell find protos -name '*.proto')
+	@$(PYTHON) -c 'import sys; sys.exit("Milepost needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "Could not make .venv; on Debian install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e clients/python -e .
+	@$(BIN)/python -m sim_worker.child.check_installation
+	@touch $@
+
+demo: setup ## Run three sessions of a city at once, with live progress, results and a picture (demo.png).
+	@$(BIN)/milepost demo --picture demo.png
+
+test: setup ## Run all tests; needs about five minutes on two cores.
+	@$(BIN)/pytest
+
+check: setup ## Check style, types, import contracts, protos and links, in seconds.
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo > .import-contracts.log || { cat .import-contracts.log; exit 1; }
+	@$(BIN)/buf lint
+	@$(BIN)/buf breaking --against protos/baseline.binpb
+	@$(BIN)/python docs/check_links.py
+	@echo "check: all good"
+
+fix: setup ## Format, and repair what can be repaired by itself.
+	@$(BIN)/ruff check --fix --quiet || true
+	@$(BIN)/ruff format --quiet
+
+protos: setup ## Make the Python modules of the contracts anew.
+	@$(BIN)/python clients/python/generate_contracts.py
+
+bench: setup ## Print the published figures, side by side in one run.
+	@$(BIN)/python -m bench
+
+lock: ## Resolve the dependencies anew and pin them in requirements.lock.
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --python-version 3.11 \
+		pyproject.toml --group dev --no-emit-package milepost --no-emit-package milepost-services \
+		--output-file requirements.lock

@@ -1,0 +1,1 @@
+"""The command `milepost`: tables and progress for humans, JSON for programs."""

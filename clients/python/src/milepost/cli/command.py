@@ -1,0 +1,127 @@
+"""What every command shares: the server it talks to, the form of its output, its exit code.
+
+A command is an async function that gets a `Target` first; `add_command` adds the options that make the target, to
+it and so to its help. Exit codes: 0 done (a command that waits for a session: it completed), 1 failed, 2 used
+wrongly, 130 interrupted.
+"""
+
+import asyncio
+import inspect
+import re
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from milepost.client import DEFAULT_SERVER, Milepost
+from milepost.exceptions import UNREACHABLE, MilepostError
+
+_INTERRUPTED = 130
+_ADDRESS = re.compile(r"\S+:[0-9]{1,5}")
+# Findings of a refused scenario that are listed.
+_MAX_FINDINGS = 50
+
+
+class Output(Enum):
+    """Form of what a command prints."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which server, and how to print."""
+
+    server: str
+    event_store: str | None
+    output: Output
+
+    @property
+    def json(self) -> bool:
+        """Whether programs read the output."""
+        return self.output is Output.JSON
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Milepost]:
+        """A client of the server. Says so at once when nobody is there, instead of trying for long."""
+        for address in (self.server, self.event_store):
+            if address is not None and not _ADDRESS.fullmatch(address):
+                raise typer.BadParameter(f"{address!r} is not HOST:PORT")
+        async with Milepost.connect(self.server, self.event_store) as client:
+            await client.reachable()
+            yield client
+
+
+SERVER = typer.Option("--server", envvar="MILEPOST_SERVER", metavar="HOST:PORT", help="Address of the session API.")
+EVENT_STORE = typer.Option(
+    "--event-store",
+    envvar="MILEPOST_EVENT_STORE",
+    metavar="HOST:PORT",
+    help="Address of the event store; by default the next port of the session API.",
+)
+OUTPUT = typer.Option(
+    "--output", envvar="MILEPOST_OUTPUT", help="Tables and progress for humans, or JSON for programs."
+)
+_TARGET_OPTIONS = tuple(
+    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    for name, default, annotation in (
+        ("server", DEFAULT_SERVER, Annotated[str, SERVER]),
+        ("event_store", None, Annotated[str | None, EVENT_STORE]),
+        ("output", Output.TEXT, Annotated[Output, OUTPUT]),
+    )
+)
+
+
+def add_command(app: typer.Typer, name: str, function: Callable[..., Coroutine[Any, Any, None]]) -> None:
+    """Make an async function whose first parameter is a Target a command of `app`."""
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    parameters = [*(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own), *_TARGET_OPTIONS]
+
+    def run(*, server: str, event_store: str | None, output: Output, **given: Any) -> None:
+        finish(function(Target(server, event_store, output), **given))
+
+    # Typer reads a command's options from its signature.
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    run.__doc__ = function.__doc__
+    app.command(name)(run)
+
+
+def finish(work: Coroutine[Any, Any, None]) -> None:
+    """Run a command to its end; failures become one clear line on standard error and an exit code."""
+    try:
+        asyncio.run(work)
+    except MilepostError as error:
+        print_error(error)
+        raise typer.Exit(1) from None
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise typer.Exit(_INTERRUPTED) from None
+
+
+def print_error(error: MilepostError) -> None:
+    """One line, then one per finding (`file:line`, or the field)."""
+    hint = "; start one with: milepost up" if error.reason == UNREACHABLE else ""
+    if not error.violations:
+        fail_line(f"{error.message}{hint}")
+        return
+    fail_line(f"{error.reason}: {len(error.violations)} finding{'s' if len(error.violations) > 1 else ''}")
+    for violation in error.violations[:_MAX_FINDINGS]:
+        sys.stderr.write(f"  {violation.field}: {violation.description}\n")
+    if len(error.violations) > _MAX_FINDINGS:
+        sys.stderr.write(f"  and {len(error.violations) - _MAX_FINDINGS} more\n")
+
+
+def fail_line(message: str) -> None:
+    """Say on standard error what went wrong."""
+    sys.stderr.write(f"error: {message}\n")
+
+
+def console() -> Console:
+    """Where tables go; as wide as they need to be when nobody looks."""
+    return Console() if sys.stdout.isatty() else Console(width=160)

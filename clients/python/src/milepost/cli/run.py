@@ -1,0 +1,128 @@
+"""`milepost run PATH`: upload, create, follow, results."""
+
+import asyncio
+import re
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from milepost.cli.command import Target, console, fail_line
+from milepost.cli.json_form import json_line
+from milepost.cli.progress import display, follow
+from milepost.cli.tables import failure_lines, finding_line, results_table, state_word
+from milepost.client import Milepost
+from milepost.scenario.v1.scenario_pb2 import SumoOption
+from milepost.session.v1.session_pb2 import Engine, Session, SessionSpec, SessionState
+
+# SUMO's own, so that a run is what `sumo -c` would have been.
+DEFAULT_SEED = 23423
+ENGINES = {"libsumo": Engine.ENGINE_LIBSUMO, "traci": Engine.ENGINE_TRACI}
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+# Notes about a scenario that are shown; all are in `scenarios validate`.
+_MAX_WARNINGS = 5
+
+
+def engine_of(name: str | None) -> Engine.ValueType:
+    """The engine a word stands for; None: the server's default. Raises typer.BadParameter."""
+    if name is None:
+        return Engine.ENGINE_UNSPECIFIED
+    if name not in ENGINES:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(ENGINES)}", param_hint="--engine")
+    return ENGINES[name]
+
+
+def options_of(settings: list[str]) -> list[SumoOption]:
+    """SUMO options from `name=value`. Raises typer.BadParameter."""
+    pairs = [setting.lstrip("-").partition("=") for setting in settings]
+    if any(not name or not equals for name, equals, _ in pairs):
+        raise typer.BadParameter("must be name=value", param_hint="--set")
+    return [SumoOption(name=name, value=value) for name, _, value in pairs]
+
+
+async def run(
+    target: Target,
+    *,
+    path: Annotated[str, typer.Argument(help="A .sumocfg, a directory with one, a zip, or a stored digest.")],
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="SUMO's random seed.")] = DEFAULT_SEED,
+    end: Annotated[float | None, typer.Option(min=0, help="Simulated end, s.")] = None,
+    engine: Annotated[str | None, typer.Option(help="libsumo or traci.")] = None,
+    name: Annotated[str, typer.Option(help="Name for humans.")] = "",
+    interval_steps: Annotated[int, typer.Option(min=1, help="Steps per interval.")] = 10,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A SUMO option, name=value.")] = None,
+    stop_when_empty: Annotated[bool, typer.Option("--stop-when-empty", help="End with the last vehicle.")] = False,
+    ignore_route_errors: Annotated[
+        bool, typer.Option("--ignore-route-errors", help="Discard vehicles without a valid route.")
+    ] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Leave as soon as the session is created.")] = False,
+) -> None:
+    """Run a scenario and follow it to its end. Exit code 0 only when it completed."""
+    spec = SessionSpec(
+        seed=seed,
+        engine=engine_of(engine),
+        end_time_s=end,
+        interval_steps=interval_steps,
+        options=options_of(set_ or []),
+        stop_when_empty=stop_when_empty,
+        ignore_route_errors=ignore_route_errors,
+    )
+    async with target.client() as client:
+        spec.scenario_digest = await _scenario(client, target, path)
+        session = await client.sessions.create(spec, display_name=name or Path(path).resolve().stem)
+        if not detach:
+            session = await _to_the_end(client, target, session)
+    print_outcome(target, [session])
+    if not detach:
+        leave_unless_completed([session])
+
+
+def leave_unless_completed(sessions: list[Session]) -> None:
+    """Say what went wrong and exit with 1 unless all completed."""
+    for session in sessions:
+        if session.state == SessionState.SESSION_STATE_FAILED:
+            first, *rest = failure_lines(session)
+            fail_line("\n".join([f"session {session.session_id} failed: {first}", *rest]))
+        elif session.state != SessionState.SESSION_STATE_COMPLETED:
+            fail_line(f"session {session.session_id} is {state_word(session)}")
+    if any(session.state != SessionState.SESSION_STATE_COMPLETED for session in sessions):
+        raise typer.Exit(1)
+
+
+def print_outcome(target: Target, sessions: list[Session]) -> None:
+    """Sessions as JSON lines or as a table."""
+    if target.json:
+        for session in sessions:
+            print(json_line(session))
+        return
+    for session in sessions:
+        print(f"session {session.session_id}: {state_word(session)}")
+    completed = [session for session in sessions if session.HasField("results")]
+    if completed:
+        console().print(results_table(completed))
+
+
+async def _scenario(client: Milepost, target: Target, path: str) -> str:
+    if _DIGEST.fullmatch(path) and not Path(path).exists():
+        return path
+    scenario = await client.scenarios.upload(Path(path))
+    if not target.json:
+        for warning in scenario.warnings[:_MAX_WARNINGS]:
+            sys.stderr.write(f"note: {finding_line(warning)}\n")
+        if len(scenario.warnings) > _MAX_WARNINGS:
+            sys.stderr.write(f"note: and {len(scenario.warnings) - _MAX_WARNINGS} more\n")
+    return scenario.digest
+
+
+async def _to_the_end(client: Milepost, target: Target, session: Session) -> Session:
+    with ExitStack() as stack:
+        try:
+            return await follow(client, session, display(quiet=target.json, stack=stack))
+        except asyncio.CancelledError:
+            stack.close()
+            sys.stderr.write(
+                f"session {session.session_id} goes on; watch it with: milepost sessions watch {session.session_id}, "
+                f"end it with: milepost sessions cancel {session.session_id}\n"
+            )
+            raise

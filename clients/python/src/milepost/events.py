@@ -1,0 +1,144 @@
+"""Events: read a session's log, follow it, follow all of them. Broken connections are mended in here.
+
+A watch is one iterator over any number of connections: after a break it asks again from the last event it
+gave out, so its reader sees every event once and in order, however often the server went away.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from typing import TypeVar, cast
+
+import grpc
+
+from milepost.connection import Backoff, Connection
+from milepost.event.v1.event_pb2 import Event, EventKind
+from milepost.event.v1.event_service_pb2 import (
+    GetHeadRequest,
+    GetHeadResponse,
+    Position,
+    ReadEventsRequest,
+    ReadOrder,
+    SlowWatcherPolicy,
+    Terminal,
+    WatchAllEventsRequest,
+    WatchAllEventsResponse,
+    WatchEventsRequest,
+    WatchEventsResponse,
+)
+from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
+from milepost.event.v1.frame_pb2 import FrameOptions
+from milepost.exceptions import UNREACHABLE, MilepostError, Unavailable, from_rpc_error
+from milepost.watch_cursor import WatchCursor, WatchItem
+
+RequestT = TypeVar("RequestT")
+MessageT = TypeVar("MessageT")
+
+
+class Events:
+    """The verbs of EventService. Every failure is a MilepostError; the proto names the reasons of each call."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._stub = EventServiceStub(connection.channel)
+
+    async def read(
+        self,
+        session_id: str,
+        *,
+        cursor: int = 0,
+        kinds: Sequence[EventKind.ValueType] = (),
+        descending: bool = False,
+        page_size: int = 0,
+    ) -> AsyncIterator[Event]:
+        """The stored events after `cursor` (descending: before it, 0 meaning from the head), read page by page."""
+        order = ReadOrder.READ_ORDER_DESCENDING if descending else ReadOrder.READ_ORDER_ASCENDING
+        request = ReadEventsRequest(session_id=session_id, cursor=cursor, kinds=kinds, page_size=page_size, order=order)
+        while True:
+            response = await self._connection.call(lambda timeout_s: self._stub.ReadEvents(request, timeout=timeout_s))
+            for event in response.events:
+                yield event
+            if not response.next_cursor:
+                return
+            request.cursor = response.next_cursor
+
+    async def head(self, session_id: str) -> GetHeadResponse:
+        """Where the stored log of a session ends."""
+        request = GetHeadRequest(session_id=session_id)
+        return await self._connection.call(lambda timeout_s: self._stub.GetHead(request, timeout=timeout_s))
+
+    async def watch(
+        self,
+        session_id: str,
+        *,
+        after_seq: int = 0,
+        kinds: Sequence[EventKind.ValueType] = (),
+        frames: FrameOptions | None = None,
+        slow_policy: SlowWatcherPolicy.ValueType = SlowWatcherPolicy.SLOW_WATCHER_POLICY_MOVE_TO_HISTORY,
+    ) -> AsyncGenerator[WatchItem, None]:
+        """Follow a session's log from the event after `after_seq`: history, then live, until it ends.
+
+        Gives out each event (of `kinds`; none: all) once and in order, and between them the marks of the
+        stream and, when `frames` asks for them, vehicle positions. The last item is Terminal. CaughtUp may
+        come again after a broken connection. Raises LogGapError when the server leaves an event out, and the
+        MilepostError of a refusal or of a server that stayed away.
+        """
+        cursor = WatchCursor(session_id, after_seq, filtered=bool(kinds))
+
+        def connect() -> grpc.aio.UnaryStreamCall[WatchEventsRequest, WatchEventsResponse]:
+            return self._stub.WatchEvents(
+                WatchEventsRequest(
+                    session_id=session_id, after_seq=cursor.seq, kinds=kinds, slow_policy=slow_policy, frames=frames
+                )
+            )
+
+        async with aclosing(self._following(connect)) as messages:
+            async for message in messages:
+                for item in cursor.items(message):
+                    yield item
+                    if isinstance(item, Terminal):
+                        return
+
+    async def watch_all(
+        self, *, after: Position | None = None, kinds: Sequence[EventKind.ValueType] = ()
+    ) -> AsyncGenerator[WatchAllEventsResponse, None]:
+        """Follow the logs of all sessions in stored order, from after a position; never ends by itself."""
+        request = WatchAllEventsRequest(after_position=after, kinds=kinds)
+        async with aclosing(self._following(lambda: self._stub.WatchAllEvents(request))) as messages:
+            async for message in messages:
+                yield message
+                request.after_position.CopyFrom(message.position)
+
+    async def _following(
+        self, connect: Callable[[], grpc.aio.UnaryStreamCall[RequestT, MessageT]]
+    ) -> AsyncGenerator[MessageT, None]:
+        """The messages of a stream and of those that `connect` opens after it broke; never ends by itself.
+
+        Raises the MilepostError of a refusal, or of the last break once nothing was heard for `retry_for_s`.
+        """
+        backoff = Backoff(self._connection.retry_for_s)
+        while True:
+            call = connect()
+            try:
+                while (message := await _next_message(call, self._connection.silence_s)) is not None:
+                    yield message
+                    # From now on, not from when it came: a slow reader is no silent server.
+                    backoff.succeeded()
+                error: MilepostError = Unavailable(UNREACHABLE, "the stream ended before its last message")
+            except grpc.aio.AioRpcError as broken:
+                error = from_rpc_error(broken)
+            except TimeoutError:
+                error = Unavailable(
+                    UNREACHABLE, f"{self._connection.address} was silent for {self._connection.silence_s:g} s"
+                )
+            finally:
+                call.cancel()
+            if not isinstance(error, Unavailable):
+                raise error
+            await backoff.wait(error)
+
+
+async def _next_message(call: grpc.aio.UnaryStreamCall[RequestT, MessageT], silence_s: float) -> MessageT | None:
+    async with asyncio.timeout(silence_s):
+        message = await call.read()
+    return None if message is grpc.aio.EOF else cast(MessageT, message)

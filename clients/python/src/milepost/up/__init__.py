@@ -1,0 +1,1 @@
+"""`milepost up`: broker and services as child processes of one, for laptops and tests. Loopback only."""

@@ -1,0 +1,5 @@
+"""`python -m event_store`."""
+
+from event_store.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""What calls the use cases: gRPC. Translates, decides nothing."""

@@ -1,0 +1,90 @@
+"""`milepost.event.v1.EventService` over the use cases."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from event_store.application.find_log import FindLog
+from event_store.application.follow_all import FollowAll
+from event_store.application.read_log import ReadLog
+from event_store.application.watch_log import WatchLog
+from milepost.event.v1 import event_service_pb2 as pb
+from milepost.event.v1.event_pb2 import EventKind
+from runtime.settings import DEFAULT_TENANT
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+SERVICE = pb.DESCRIPTOR.services_by_name["EventService"].full_name
+RESUME_TRAILER = "milepost-resume-seq"
+
+
+@dataclass(frozen=True)
+class EventServiceAdapter:
+    """Translates; see the proto for what each call promises."""
+
+    read: ReadLog
+    watch: WatchLog
+    follow: FollowAll
+    find: FindLog
+
+    async def read_events(self, request: pb.ReadEventsRequest, context: Context) -> pb.ReadEventsResponse:
+        """ReadEvents."""
+        return await self.read(DEFAULT_TENANT, request)
+
+    async def watch_events(self, request: pb.WatchEventsRequest, context: Context) -> AsyncIterator[bytes]:
+        """WatchEvents, already serialised."""
+
+        def say_cursor(seq: int) -> None:
+            context.set_trailing_metadata(((RESUME_TRAILER, str(seq)),))
+
+        async for response in self.watch(DEFAULT_TENANT, request, say_cursor):
+            yield response
+
+    async def watch_all_events(
+        self, request: pb.WatchAllEventsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchAllEventsResponse]:
+        """WatchAllEvents."""
+        async for response in self.follow(DEFAULT_TENANT, request):
+            yield response
+
+    async def get_head(self, request: pb.GetHeadRequest, context: Context) -> pb.GetHeadResponse:
+        """GetHead."""
+        head = await self.find(DEFAULT_TENANT, request.session_id)
+        return pb.GetHeadResponse(
+            head_seq=head.head_seq,
+            oldest_seq=head.oldest_seq,
+            stream_seq=head.stream_seq,
+            head_kind=EventKind.ValueType(head.head_kind),
+        )
+
+
+def add_event_service(adapter: EventServiceAdapter, server: grpc.aio.Server) -> None:
+    """Register the service.
+
+    By hand, because WatchEvents yields bytes: the same ones go to every watcher, serialised once.
+    """
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        "ReadEvents": grpc.unary_unary_rpc_method_handler(
+            adapter.read_events,
+            request_deserializer=pb.ReadEventsRequest.FromString,
+            response_serializer=pb.ReadEventsResponse.SerializeToString,
+        ),
+        "WatchEvents": grpc.unary_stream_rpc_method_handler(
+            adapter.watch_events,
+            request_deserializer=pb.WatchEventsRequest.FromString,
+            response_serializer=bytes,
+        ),
+        "WatchAllEvents": grpc.unary_stream_rpc_method_handler(
+            adapter.watch_all_events,
+            request_deserializer=pb.WatchAllEventsRequest.FromString,
+            response_serializer=pb.WatchAllEventsResponse.SerializeToString,
+        ),
+        "GetHead": grpc.unary_unary_rpc_method_handler(
+            adapter.get_head,
+            request_deserializer=pb.GetHeadRequest.FromString,
+            response_serializer=pb.GetHeadResponse.SerializeToString,
+        ),
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))

@@ -1,0 +1,1 @@
+"""Use cases: ingest, read, watch, follow everything, purge, keep blobs."""

@@ -1,0 +1,89 @@
+"""Follow all logs of a tenant in the order in which they were stored."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from event_store.application.heads import Heads
+from event_store.gateways.event_bytes import event_bytes
+from event_store.gateways.event_rows import EventRows, Place, Stretch
+from milepost.errors.v1 import errors_pb2
+from milepost.event.v1.event_pb2 import Event
+from milepost.event.v1.event_service_pb2 import (
+    Position,
+    StoredEvent,
+    WatchAllEventsRequest,
+    WatchAllEventsResponse,
+)
+from runtime.errors import CallRefused
+
+# Rows of one look; whole messages of the broker only, so a little more.
+PAGE_EVENTS = 1000
+# Largest message, bytes of payload.
+PAGE_BYTES = 512 * 1024
+# A sign of life at least this often, seconds.
+ALIVE_S = 4.0
+# How long to gather what is stored before it is read, seconds: followers of everything are projections.
+GATHER_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class FollowAll:
+    """Serves one call of WatchAllEvents."""
+
+    rows: EventRows
+    heads: Heads
+    drain: asyncio.Event
+
+    async def __call__(self, tenant: str, request: WatchAllEventsRequest) -> AsyncIterator[WatchAllEventsResponse]:
+        """Runs until cancelled. Raises CallRefused: DRAINING, and CURSOR_BEYOND_HEAD for a position never stored."""
+        after, kick = request.after_position.stream_seq, asyncio.Event()
+        with self.heads.following_all(kick):
+            while True:
+                if self.drain.is_set():
+                    raise CallRefused(errors_pb2.ERROR_REASON_DRAINING, "this server stops", retry_after_s=0.1)
+                stretch = await self.rows.read_all(
+                    after_stream_seq=after,
+                    limit=PAGE_EVENTS,
+                    limit_bytes=PAGE_BYTES,
+                    kinds=frozenset(request.kinds),
+                    tenant=tenant,
+                )
+                if stretch is None:
+                    yield WatchAllEventsResponse(caught_up=True)
+                else:
+                    _require_stored(after, request.after_position.epoch, stretch.place)
+                    yield _response(stretch)
+                    after = stretch.place.stream_seq
+                if stretch is None or stretch.complete:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(ALIVE_S):
+                            await kick.wait()
+                    await asyncio.sleep(GATHER_S)
+                    kick.clear()
+
+
+def _require_stored(after: int, epoch: str, place: Place) -> None:
+    """A position of another stream, or of one that was stored further once, must not be taken for ours."""
+    if epoch not in ("", place.epoch) or after > place.stream_seq:
+        raise CallRefused(
+            errors_pb2.ERROR_REASON_CURSOR_BEYOND_HEAD,
+            f"what is stored ends at {place.stream_seq} of stream {place.epoch!r}",
+            metadata={"epoch": place.epoch, "stream_seq": str(place.stream_seq)},
+        )
+
+
+def _response(stretch: Stretch) -> WatchAllEventsResponse:
+    return WatchAllEventsResponse(
+        events=[
+            StoredEvent(
+                event=Event.FromString(event_bytes(stored.key[1], stored.row)),
+                stream_seq=stored.row.stream_seq,
+                tenant=stored.key[0],
+            )
+            for stored in stretch.rows
+        ],
+        position=Position(epoch=stretch.place.epoch, stream_seq=stretch.place.stream_seq),
+        caught_up=stretch.complete,
+    )

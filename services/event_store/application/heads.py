@@ -1,0 +1,155 @@
+"""Heads of the logs somebody watches: one query for all of them, every second and whenever something was stored.
+
+Notices are wake-ups, not truth (log.md R12): what a watcher believes comes from this query alone.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from prometheus_client import Gauge
+from sqlalchemy.exc import SQLAlchemyError
+
+from event_store.gateways.event_appends import Committed
+from event_store.gateways.event_rows import EventRows, Head
+from event_store.gateways.log_stream import received_time, stream_end
+from milepost.dispatch.v1.dispatch_pb2 import CommittedNotice
+from runtime.broker import jetstream, subject, tokens_of
+
+log = structlog.get_logger()
+_watched_logs = Gauge("milepost_watched_logs", "Logs somebody watches")
+_lag = Gauge("milepost_ingest_lag_seconds", "How far the store is behind the broker; -1 when unknown")
+
+# How often all heads are read, seconds.
+POLL_S = 1.0
+# The least time between two reads, seconds: what is given up in latency to share one query among many logs.
+_GATHER_S = 0.005
+
+Key = tuple[str, str]
+
+
+@dataclass(slots=True, eq=False)
+class WatchedLog:
+    """A log's head as last read, and whom to kick when it moves."""
+
+    key: Key
+    head: Head | None = None
+    kicks: set[asyncio.Event] = field(default_factory=set)
+
+    def seen(self, head: Head) -> None:
+        """Somebody read the head: kick all if it moved. Looks may overlap; the head never goes back."""
+        if self.head is None or (head != self.head and head.head_seq >= self.head.head_seq):
+            self.head = head
+            for kick in self.kicks:
+                kick.set()
+
+
+class Heads:
+    """Keeps the heads of watched logs level with the database."""
+
+    def __init__(self, rows: EventRows, broker: Client) -> None:
+        self.ingest_lag_s: float | None = None
+        """How far the store is behind the broker; None while the broker does not answer, or is another one."""
+        self._rows = rows
+        self._broker = broker
+        self._watched: dict[Key, WatchedLog] = {}
+        self._wake = asyncio.Event()
+        self._followers: set[asyncio.Event] = set()
+
+    @contextlib.contextmanager
+    def watching(self, key: Key, kick: asyncio.Event) -> Iterator[WatchedLog]:
+        """Keep a log's head level while the body runs; `kick` is set whenever it moves."""
+        watched = self._watched.setdefault(key, WatchedLog(key))
+        watched.kicks.add(kick)
+        self._wake.set()
+        _watched_logs.set(len(self._watched))
+        try:
+            yield watched
+        finally:
+            watched.kicks.discard(kick)
+            if not watched.kicks:
+                self._watched.pop(key, None)
+            _watched_logs.set(len(self._watched))
+
+    @contextlib.contextmanager
+    def following_all(self, kick: asyncio.Event) -> Iterator[None]:
+        """Set `kick` whenever anything was stored, while the body runs."""
+        self._followers.add(kick)
+        try:
+            yield
+        finally:
+            self._followers.discard(kick)
+
+    def wake(self, grown: Sequence[Committed]) -> None:
+        """Something was stored by this process."""
+        if any((item.tenant, item.session_id) in self._watched for item in grown):
+            self._wake.set()
+        for kick in self._followers:
+            kick.set()
+
+    def kick_all(self) -> None:
+        """Let every watcher look around: this server stops."""
+        for watched in self._watched.values():
+            for kick in watched.kicks:
+                kick.set()
+        for kick in self._followers:
+            kick.set()
+
+    async def listen(self) -> None:
+        """Hear what other replicas have stored, for as long as the connection lives."""
+        await self._broker.subscribe(subject(CommittedNotice, tenant="*", session="*"), cb=self._on_notice)
+
+    async def _on_notice(self, message: Msg) -> None:
+        tokens = tokens_of(CommittedNotice, message.subject)
+        notice = CommittedNotice.FromString(message.data)
+        self.wake([Committed(tokens["tenant"], tokens["session"], notice.head_seq)])
+
+    async def keep_level(self) -> None:
+        """Run until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self.read()
+            except SQLAlchemyError as error:
+                log.warning("heads cannot be read", error=repr(error))
+            await asyncio.sleep(_GATHER_S)
+
+    async def read(self) -> None:
+        """One query for all watched logs; kicks whoever watches one that moved."""
+        if not self._watched:
+            return
+        for key, head in (await self._rows.heads(list(self._watched))).items():
+            # Nobody may watch it any more.
+            if (watched := self._watched.get(key)) is not None:
+                watched.seen(head)
+
+    async def measure_lag(self) -> None:
+        """Compare the position with the broker's stream, every second until cancelled."""
+        while True:
+            try:
+                self.ingest_lag_s = await self._measured_lag_s(jetstream(self._broker))
+            except (nats.errors.Error, OSError, SQLAlchemyError):
+                self.ingest_lag_s = None
+            _lag.set(-1 if self.ingest_lag_s is None else self.ingest_lag_s)
+            await asyncio.sleep(POLL_S)
+
+    async def _measured_lag_s(self, js: JetStreamContext) -> float | None:
+        """Age of the oldest message that is not stored; the broker is asked first, so level means level."""
+        end = await stream_end(js)
+        place = await self._rows.place()
+        if place is None or place.epoch != end.epoch:
+            return None
+        if place.stream_seq >= end.last_seq:
+            return 0.0
+        oldest = await received_time(js, after=place.stream_seq)
+        return 0.0 if oldest is None else max(0.0, (datetime.now(UTC) - oldest).total_seconds())

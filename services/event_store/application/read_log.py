@@ -1,0 +1,43 @@
+"""Read a page of a log, from either end."""
+
+from dataclasses import dataclass
+
+from event_store.application.find_log import FindLog, require_kept
+from event_store.gateways.event_bytes import event_bytes
+from event_store.gateways.event_rows import EventRows
+from milepost.event.v1.event_pb2 import Event
+from milepost.event.v1.event_service_pb2 import ReadEventsRequest, ReadEventsResponse, ReadOrder
+
+DEFAULT_PAGE_EVENTS = 500
+# Largest page, bytes of payload.
+PAGE_BYTES = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLog:
+    """Serves ReadEvents."""
+
+    find: FindLog
+    rows: EventRows
+
+    async def __call__(self, tenant: str, request: ReadEventsRequest) -> ReadEventsResponse:
+        """Raises CallRefused, those of FindLog."""
+        descending = request.order == ReadOrder.READ_ORDER_DESCENDING
+        head = await self.find(tenant, request.session_id, cursor=request.cursor)
+        if not descending:
+            require_kept(head, request.cursor)
+        page = await self.rows.read(
+            head.log_key,
+            after=0 if descending else request.cursor,
+            upto=request.cursor - 1 if descending and request.cursor else head.head_seq,
+            limit=request.page_size or DEFAULT_PAGE_EVENTS,
+            limit_bytes=PAGE_BYTES,
+            kinds=request.kinds,
+            descending=descending,
+        )
+        return ReadEventsResponse(
+            events=[Event.FromString(event_bytes(request.session_id, row)) for row in page.rows],
+            next_cursor=0 if page.complete else page.rows[-1].seq,
+            head_seq=head.head_seq,
+            oldest_seq=head.oldest_seq,
+        )

@@ -1,0 +1,114 @@
+"""Blobs by their digest: bytes in an object store (a local folder by default), compressed; leases in SQL."""
+
+import asyncio
+import hashlib
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import IO, cast
+from urllib.parse import unquote, urlparse
+
+import obstore
+import zstandard
+from obstore.store import LocalStore, ObjectStore, from_url
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from event_store.gateways.event_rows import KEYS_PER_QUERY, portions
+from event_store.gateways.tables import blobs
+
+# How long a blob is kept that nothing durable names (log.md R16).
+LEASE = timedelta(hours=24)
+_READ_BYTES = 256 * 1024
+
+
+@dataclass(eq=False)
+class WrongContent(Exception):
+    """The bytes are not those that were announced."""
+
+    expected: str
+    actual: str
+
+
+class BlobFolder:
+    """Stores and reads blobs."""
+
+    def __init__(self, url: str, engine: AsyncEngine, writing: asyncio.Lock) -> None:
+        """`writing` is taken by every writer of the database."""
+        self._store = _open(url)
+        self._engine = engine
+        self._writing = writing
+
+    async def known(self, digests: Collection[str], *, now: datetime) -> set[str]:
+        """Those that are stored; their leases begin anew."""
+        found: set[str] = set()
+        for some in portions(sorted(set(digests)), KEYS_PER_QUERY):
+            async with self._writing, self._engine.begin() as connection:
+                await connection.execute(
+                    update(blobs).where(blobs.c.sha256.in_(some)).values(lease_until_us=_us(now + LEASE))
+                )
+                rows = await connection.execute(select(blobs.c.sha256).where(blobs.c.sha256.in_(some)))
+                found |= {row.sha256 for row in rows}
+        return found
+
+    async def put(self, sha256: str, size_bytes: int, content: AsyncIterator[bytes], *, now: datetime) -> None:
+        """Store what arrives once it proved to be what was announced; otherwise nothing. Raises WrongContent."""
+        digest, size = hashlib.sha256(), 0
+        # A file without a name: nothing is left of it, whatever ends this process.
+        with tempfile.TemporaryFile() as temporary:
+            compressor = zstandard.ZstdCompressor().compressobj()
+            async for part in content:
+                size += len(part)
+                if size > size_bytes:
+                    raise WrongContent(sha256, f"more than {size_bytes} bytes")
+                digest.update(part)
+                temporary.write(await asyncio.to_thread(compressor.compress, part))
+            temporary.write(compressor.flush())
+            if size != size_bytes or digest.hexdigest() != sha256:
+                raise WrongContent(sha256, f"{digest.hexdigest()} with {size} bytes")
+            # Appears under its name whole or not at all.
+            temporary.seek(0)
+            await obstore.put_async(self._store, _key(sha256), temporary)
+        row = {"sha256": sha256, "size_bytes": size, "lease_until_us": _us(now + LEASE)}
+        try:
+            async with self._writing, self._engine.begin() as connection:
+                await connection.execute(insert(blobs).values(row))
+        except IntegrityError:
+            # Somebody stored the same content meanwhile: equal bytes under the same name.
+            await self.known([sha256], now=now)
+
+    async def get(self, sha256: str, *, offset: int, length: int) -> AsyncIterator[bytes]:
+        """Content from `offset`, at most `length` bytes (0: to the end). Raises FileNotFoundError before the first."""
+        packed = await asyncio.to_thread(obstore.open_reader, self._store, _key(sha256))
+        # Unpacked a piece at a time: what compresses well must not unfold in memory.
+        unpacked = zstandard.ZstdDecompressor().stream_reader(cast(IO[bytes], packed))
+        skip, left = offset, length or sys.maxsize
+        while left and (content := await asyncio.to_thread(unpacked.read, _READ_BYTES)):
+            part = content[skip : skip + left]
+            skip -= min(skip, len(content))
+            left -= len(part)
+            if part:
+                yield part
+
+
+def _open(url: str) -> ObjectStore:
+    parsed = urlparse(url)
+    if parsed.scheme == "file":
+        folder = Path(unquote(parsed.path))
+        # Parts that a killed process left: the store writes `<name>#<number>`, then renames.
+        for part in folder.glob("??/*#*"):
+            part.unlink()
+        return LocalStore(folder, mkdir=True, automatic_cleanup=True)
+    return from_url(url)
+
+
+def _key(sha256: str) -> str:
+    return f"{sha256[:2]}/{sha256}"
+
+
+def _us(moment: datetime) -> int:
+    return round(moment.timestamp() * 1_000_000)

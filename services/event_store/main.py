@@ -1,0 +1,90 @@
+"""What the event store is made of."""
+
+import asyncio
+from pathlib import Path
+
+import structlog
+
+from event_store.adapters.blob_service import BlobServiceAdapter
+from event_store.adapters.event_service import SERVICE as EVENT_SERVICE
+from event_store.adapters.event_service import EventServiceAdapter, add_event_service
+from event_store.application.chunks import Chunks
+from event_store.application.find_log import FindLog
+from event_store.application.follow_all import FollowAll
+from event_store.application.frames import FrameSource
+from event_store.application.heads import Heads
+from event_store.application.ingest import EpochChanged, Ingest
+from event_store.application.purge import Purge
+from event_store.application.read_log import ReadLog
+from event_store.application.watch_log import WatchLog
+from event_store.gateways.blob_folder import BlobFolder
+from event_store.gateways.event_appends import EventAppends, NotTheIngester
+from event_store.gateways.event_rows import EventRows
+from event_store.settings import EventStoreSettings
+from milepost.blob.v1 import blob_service_pb2
+from milepost.blob.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
+from runtime.broker import connect, disconnect, ensure_streams, jetstream
+from runtime.database import open_database
+from runtime.grpc_server import GrpcServer, serving
+from runtime.process import Lifetime, cancel, run_service
+
+log = structlog.get_logger()
+
+MIGRATIONS = Path(__file__).parent / "gateways" / "migrations"
+SERVICES = (EVENT_SERVICE, blob_service_pb2.DESCRIPTOR.services_by_name["BlobService"].full_name)
+
+
+async def serve(settings: EventStoreSettings, lifetime: Lifetime) -> None:
+    """Serve until asked to stop."""
+    # Of its own notices the store need not hear.
+    broker = await connect(settings.nats_url, name="event_store", echo=False)
+    js = jetstream(broker)
+    await ensure_streams(js)
+    async with open_database(settings.database_url, migrations=MIGRATIONS) as engine:
+        writing, drain = asyncio.Lock(), asyncio.Event()
+        rows, appends = EventRows(engine), EventAppends(engine, writing)
+        heads = Heads(rows, broker)
+        find, frames = FindLog(rows, heads, broker), FrameSource(broker)
+        await heads.listen()
+        server = GrpcServer(settings.listen)
+        add_event_service(
+            EventServiceAdapter(
+                read=ReadLog(find, rows),
+                watch=WatchLog(find, heads, Chunks(rows), frames, drain),
+                follow=FollowAll(rows, heads, drain),
+                find=find,
+            ),
+            server.server,
+        )
+        add_BlobServiceServicer_to_server(
+            BlobServiceAdapter(BlobFolder(settings.blob_url, engine, writing), settings.blob_max_bytes), server.server
+        )
+        async with serving(server, SERVICES, grace_s=settings.drain_s), asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(_ingest(Ingest(broker, appends, heads.wake), server), name="ingest"),
+                tasks.create_task(heads.keep_level(), name="heads"),
+                tasks.create_task(heads.measure_lag(), name="lag"),
+                tasks.create_task(frames.say_interest(), name="interest"),
+                tasks.create_task(Purge(js, rows, appends, settings.purge_delay_s)(), name="purge"),
+            ]
+            lifetime.ready(server.address)
+            await lifetime.stop.wait()
+            # Watches end by themselves with a cursor to resume by, before the server refuses calls.
+            drain.set()
+            heads.kick_all()
+            await cancel(*running)
+    await disconnect(broker)
+
+
+async def _ingest(ingest: Ingest, server: GrpcServer) -> None:
+    """Ingest; when it must not go on, say so by health and serve what is stored."""
+    try:
+        await ingest()
+    except (EpochChanged, NotTheIngester) as error:
+        log.error("ingestion has stopped; what is stored is still served", reason=type(error).__name__)
+        await server.unhealthy(EVENT_SERVICE)
+
+
+def main() -> None:
+    """Run the service."""
+    run_service("event_store", EventStoreSettings, serve)

@@ -1,0 +1,144 @@
+"""Talking to NATS: connections that wait for the broker, addresses read from the contracts, our streams.
+
+A message's stream, subject and retention stand once, as an option on the message in protos/.
+"""
+
+import asyncio
+import contextlib
+from typing import Any
+
+import nats
+import nats.errors
+import structlog
+from google.protobuf.message import Message
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import BadRequestError, NotFoundError
+
+from milepost.dispatch.v1.dispatch_pb2 import WorkOrder
+from milepost.event.v1.record_pb2 import EventBatch
+from milepost.options.v1 import options_pb2
+
+log = structlog.get_logger()
+
+# How long one request to the broker may take before it counts as unclear, seconds.
+REQUEST_TIMEOUT_S = 2.0
+# How long to wait between two attempts to reach the broker, seconds.
+RECONNECT_WAIT_S = 0.25
+# Default size of the log on the broker; it is purged behind the store, so this is a buffer, not an archive.
+LOG_MAX_BYTES = 8 * 1024**3
+
+
+def binding(message: type[Message]) -> options_pb2.BrokerBinding:
+    """Broker address of a message type. Raises KeyError when its proto names none."""
+    options = message.DESCRIPTOR.GetOptions()
+    if not options.HasExtension(options_pb2.broker):
+        raise KeyError(message.DESCRIPTOR.full_name)
+    return options.Extensions[options_pb2.broker]
+
+
+def subject(message: type[Message], **tokens: str) -> str:
+    """Subject of a message; `*` as a token makes a filter. Raises ValueError when a token holds a dot."""
+    for name, token in tokens.items():
+        if not token or any(forbidden in token for forbidden in ". \t>"):
+            raise ValueError(f"{name}={token!r} is not a subject token")
+    return binding(message).subject.format(**tokens)
+
+
+def tokens_of(message: type[Message], actual: str) -> dict[str, str]:
+    """The variable tokens of a subject that was received."""
+    pattern = binding(message).subject.split(".")
+    return {part.strip("{}"): token for part, token in zip(pattern, actual.split("."), strict=True) if part[0] == "{"}
+
+
+async def connect(url: str, *, name: str, appends: bool = False, echo: bool = True) -> Client:
+    """A connection that reconnects for ever; the first connect waits for the broker, too.
+
+    `appends`: for connections that append to logs (log.md R3). Nothing is buffered while disconnected, or
+    a publish that was reported as failed would be delivered seconds later.
+    `echo=False`: what this connection publishes does not reach its own subscriptions.
+    """
+    settings: dict[str, Any] = {"no_echo": not echo, **({"pending_size": 0} if appends else {})}
+    while True:
+        try:
+            return await nats.connect(
+                url,
+                name=name,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=RECONNECT_WAIT_S,
+                connect_timeout=2,
+                ping_interval=5,
+                max_outstanding_pings=2,
+                error_cb=_on_error,
+                **settings,
+            )
+        except (OSError, nats.errors.Error) as error:
+            log.warning("broker not reachable yet", url=url, error=repr(error))
+            await asyncio.sleep(RECONNECT_WAIT_S)
+
+
+async def disconnect(client: Client) -> None:
+    """Close a connection; a broker that goes away at this moment breaks the farewell, not the stop."""
+    with contextlib.suppress(nats.errors.Error, OSError):
+        await client.close()
+
+
+async def _on_error(error: Exception) -> None:
+    log.warning("broker connection", error=repr(error))
+
+
+def jetstream(client: Client) -> JetStreamContext:
+    """The JetStream side of a connection, with our time-out."""
+    return client.jetstream(timeout=REQUEST_TIMEOUT_S)
+
+
+async def ensure_streams(js: JetStreamContext, *, log_max_bytes: int = LOG_MAX_BYTES, replicas: int = 1) -> None:
+    """Create `SESSIONS` and `WORK` where they are missing; any service may be first.
+
+    `SESSIONS` refuses when full and never drops (log.md, Subjects). `WORK` holds one order per session
+    (R7): a second one is refused, so publishing is idempotent. Waits until the broker answers.
+    """
+    logs, work = binding(EventBatch), binding(WorkOrder)
+    configs = (
+        StreamConfig(
+            name=logs.stream,
+            subjects=["milepost.log.>"],
+            retention=RetentionPolicy.LIMITS,
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.NEW,
+            max_bytes=log_max_bytes,
+            num_replicas=replicas,
+            allow_direct=False,
+        ),
+        StreamConfig(
+            name=work.stream,
+            subjects=["milepost.work.>"],
+            retention=RetentionPolicy.WORK_QUEUE,
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.NEW,
+            max_msgs_per_subject=1,
+            discard_new_per_subject=True,
+            num_replicas=replicas,
+        ),
+    )
+    for config in configs:
+        await _ensure_stream(js, config)
+
+
+async def _ensure_stream(js: JetStreamContext, config: StreamConfig) -> None:
+    assert config.name is not None
+    while True:
+        try:
+            await js.stream_info(config.name)
+            return
+        except NotFoundError:
+            try:
+                await js.add_stream(config)
+            except BadRequestError as error:
+                # Another service was first, with settings of its own: its stream is the stream.
+                log.info("stream exists", stream=config.name, error=error.description)
+                return
+        except nats.errors.Error as error:
+            log.warning("broker does not answer yet", stream=config.name, error=repr(error))
+            await asyncio.sleep(RECONNECT_WAIT_S)

@@ -1,0 +1,162 @@
+"""What happens around every gRPC call: its request is validated, its failure gets its typed status.
+
+One of the three places where `except Exception` stands: an unexpected exception leaves as INTERNAL with a
+correlation id that is in the log beside the stack trace, and with nothing else.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn, cast
+
+import grpc
+import nats.errors
+import protovalidate
+import structlog
+from google.protobuf.message import Message
+from sqlalchemy.exc import OperationalError
+
+from milepost.errors.v1 import errors_pb2
+from runtime.errors import CallRefused, FieldViolation, to_status
+
+log = structlog.get_logger()
+_validator = protovalidate.Validator()
+_ABSENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+_STATUS_TRAILER = "grpc-status-details-bin"
+
+
+def validate(request: Message) -> None:
+    """Raise CallRefused(FIELD_INVALID), naming each field that breaks its rule in the proto."""
+    violations = _validator.collect_violations(request)
+    if not violations:
+        return
+    found = [
+        FieldViolation(
+            field=".".join(element.field_name for element in violation.proto.field.elements)
+            if violation.proto.field
+            else request.DESCRIPTOR.name,
+            description=violation.proto.message,
+        )
+        for violation in violations
+    ]
+    raise CallRefused(
+        errors_pb2.ERROR_REASON_FIELD_INVALID,
+        "; ".join(f"{v.field}: {v.description}" for v in found),
+        violations=found,
+    )
+
+
+async def refuse(context: grpc.aio.ServicerContext[Any, Any], refused: CallRefused) -> NoReturn:
+    """End the call with the refusal's status and details."""
+    status = to_status(refused)
+    trailers = (*(context.trailing_metadata() or ()), (_STATUS_TRAILER, status.SerializeToString()))
+    code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
+    await context.abort(code, refused.message, trailing_metadata=trailers)
+    raise AssertionError("abort does not return")
+
+
+async def _fail(context: grpc.aio.ServicerContext[Any, Any], method: str, error: Exception) -> NoReturn:
+    """End the call as the error deserves."""
+    refused = _as_refusal(error)
+    if refused is None:
+        correlation_id = uuid.uuid4().hex
+        log.exception("call failed", method=method, correlation_id=correlation_id)
+        refused = CallRefused(
+            errors_pb2.ERROR_REASON_INTERNAL,
+            f"internal error, correlation id {correlation_id}",
+            metadata={"correlation_id": correlation_id},
+        )
+    await refuse(context, refused)
+
+
+def _as_refusal(error: Exception) -> CallRefused | None:
+    """A refusal as it is, and what a neighbour's absence means for our caller; None for a defect."""
+    match error:
+        case CallRefused():
+            return error
+        case grpc.aio.AioRpcError() if error.code() in _ABSENT:
+            log.warning("event store does not answer", status=error.code().name, details=error.details())
+            return CallRefused(
+                errors_pb2.ERROR_REASON_STORE_UNAVAILABLE, "the event store does not answer", retry_after_s=1.0
+            )
+        case OperationalError():
+            log.warning("database does not answer", error=repr(error))
+            return CallRefused(
+                errors_pb2.ERROR_REASON_STORE_UNAVAILABLE, "the database does not answer", retry_after_s=1.0
+            )
+        case nats.errors.Error():
+            log.warning("broker does not answer", error=repr(error))
+            return CallRefused(
+                errors_pb2.ERROR_REASON_BROKER_UNAVAILABLE, "the broker does not answer", retry_after_s=1.0
+            )
+        case _:
+            return None
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Validates requests and translates failures for every kind of call we have."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Wrap the handler of one call."""
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or not method.startswith("/milepost."):
+            return handler
+        if handler.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(
+                _unary(handler.unary_unary, method),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        if handler.stream_unary:
+            return grpc.stream_unary_rpc_method_handler(
+                _unary(handler.stream_unary, method),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        return grpc.unary_stream_rpc_method_handler(
+            _stream(cast(Any, handler.unary_stream), method),
+            handler.request_deserializer,
+            handler.response_serializer,
+        )
+
+
+def _unary(behaviour: Any, method: str) -> Callable[..., Awaitable[Any]]:
+    async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        try:
+            if isinstance(request, Message):
+                validate(request)
+            else:
+                request = _validated(request)
+            return await behaviour(request, context)
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge: see the module's docstring
+            await _fail(context, method, error)
+
+    return call
+
+
+def _stream(behaviour: Any, method: str) -> Callable[..., AsyncIterator[Any]]:
+    async def call(request: Message, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        try:
+            validate(request)
+            async for response in behaviour(request, context):
+                yield response
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge: see the module's docstring
+            await _fail(context, method, error)
+
+    return call
+
+
+async def _validated(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
+    async for request in requests:
+        validate(request)
+        yield request

@@ -1,0 +1,65 @@
+"""A gRPC server of ours: calls intercepted, health per service, reflection, keep-alive, drained on stop."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from runtime.grpc_calls import CallInterceptor
+
+# The largest message either way; every larger thing travels in chunks.
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # A client behind a NAT that forgets may ping every 10 s, also without an open call.
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # Two servers on one port would share clients at random.
+    ("grpc.so_reuseport", 0),
+)
+
+
+class GrpcServer:
+    """A server that is being assembled, then serves.
+
+    Register services on `.server`, then `await start(names)`; `.address` is where it serves.
+    """
+
+    def __init__(self, listen: str) -> None:
+        self.server = grpc.aio.server(interceptors=[CallInterceptor()], options=_OPTIONS)
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
+        host, _, _ = listen.rpartition(":")
+        self.address = f"{host}:{self.server.add_insecure_port(listen)}"
+
+    async def start(self, services: Sequence[str]) -> None:
+        """Serve; `services` are full names (`milepost.event.v1.EventService`) for health and reflection."""
+        reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self.server)
+        await self.server.start()
+        for service in ("", *services):
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+
+    async def unhealthy(self, service: str) -> None:
+        """Report a service, and the server as a whole, as NOT_SERVING."""
+        for name in ("", service):
+            await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
+
+    async def stop(self, grace_s: float) -> None:
+        """Report NOT_SERVING, refuse new calls, give open ones `grace_s` seconds."""
+        await self._health.enter_graceful_shutdown()
+        await self.server.stop(grace_s)
+
+
+@asynccontextmanager
+async def serving(grpc_server: GrpcServer, services: Sequence[str], *, grace_s: float) -> AsyncIterator[None]:
+    """Serve while the body runs."""
+    await grpc_server.start(services)
+    try:
+        yield
+    finally:
+        await grpc_server.stop(grace_s)

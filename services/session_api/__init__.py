@@ -1,0 +1,1 @@
+"""The session API: the verbs of sessions and scenarios; schedules work over the broker."""

@@ -1,0 +1,47 @@
+"""Keeps the projection level with the store: WatchAllEvents from the place reached, for ever."""
+
+import asyncio
+
+import grpc
+import structlog
+from prometheus_client import Counter
+
+from milepost.event.v1.event_service_pb2 import WatchAllEventsRequest
+from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
+from session_api.gateways.sessions_sql import Sessions
+
+log = structlog.get_logger()
+_applied = Counter("milepost_projection_events_total", "Events applied to the projection of sessions")
+
+# The store sends at least an empty message every 5 s; after this long the stream counts as dead, seconds.
+SILENCE_S = 15.0
+_RETRY_WAIT_S = 0.5
+
+
+async def follow_store(store: EventServiceStub, sessions: Sessions) -> None:
+    """Run until cancelled; begins again at the place in the database whatever breaks."""
+    while True:
+        try:
+            await _follow_once(store, sessions)
+        except (grpc.aio.AioRpcError, TimeoutError) as error:
+            reason = error.code().name if isinstance(error, grpc.aio.AioRpcError) else "silence"
+            log.warning("feed broke off", reason=reason)
+        await asyncio.sleep(_RETRY_WAIT_S)
+
+
+async def _follow_once(store: EventServiceStub, sessions: Sessions) -> None:
+    call = store.WatchAllEvents(WatchAllEventsRequest(after_position=await sessions.position()))
+    try:
+        responses = aiter(call)
+        while True:
+            async with asyncio.timeout(SILENCE_S):
+                response = await anext(responses, None)
+            if response is None:
+                return
+            if response.events:
+                await sessions.apply(
+                    [(stored.tenant, stored.event) for stored in response.events], position=response.position
+                )
+                _applied.inc(len(response.events))
+    finally:
+        call.cancel()

@@ -1,0 +1,1 @@
+"""Use cases: one callable each, named by its verb."""

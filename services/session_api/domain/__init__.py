@@ -1,0 +1,1 @@
+"""Pure: how sessions are named."""

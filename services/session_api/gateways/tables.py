@@ -1,0 +1,53 @@
+"""The tables of the session API.
+
+`sessions` is a projection of the logs and can be rebuilt from them; `requests` (idempotency keys) and
+`scenarios` are truths of their own and are backed up.
+"""
+
+from sqlalchemy import BigInteger, Column, DateTime, Index, Integer, LargeBinary, MetaData, String, Table
+
+metadata = MetaData()
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("request_id", String, primary_key=True),
+    Column("session_id", String, nullable=False),
+    Column("request_digest", LargeBinary, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("session_id", String, primary_key=True),
+    Column("state", Integer, nullable=False),
+    Column("pool", String, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("create_time", DateTime, nullable=False),
+    # A serialised milepost.session.v1.Session, FULL view.
+    Column("resource", LargeBinary, nullable=False),
+    Index("sessions_newest", "tenant", "create_time", "session_id"),
+    Index("sessions_state", "state"),
+)
+
+# How far the projection has followed the store: one row.
+feed = Table(
+    "feed",
+    metadata,
+    Column("one", Integer, primary_key=True),
+    Column("epoch", String, nullable=False),
+    Column("stream_seq", BigInteger, nullable=False),
+)
+
+scenarios = Table(
+    "scenarios",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("digest", String, primary_key=True),
+    Column("create_time", DateTime, nullable=False),
+    # A serialised milepost.scenario.v1.Scenario.
+    Column("resource", LargeBinary, nullable=False),
+    Index("scenarios_newest", "tenant", "create_time", "digest"),
+)

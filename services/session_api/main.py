@@ -1,0 +1,92 @@
+"""What the session API is made of."""
+
+import asyncio
+from pathlib import Path
+
+from milepost.blob.v1.blob_service_pb2_grpc import BlobServiceStub
+from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
+from milepost.scenario.v1 import scenario_service_pb2
+from milepost.scenario.v1.scenario_service_pb2_grpc import add_ScenarioServiceServicer_to_server
+from milepost.session.v1 import session_service_pb2
+from milepost.session.v1.session_service_pb2_grpc import add_SessionServiceServicer_to_server
+from runtime.blobs import Blobs
+from runtime.broker import connect, disconnect, ensure_streams, jetstream
+from runtime.channels import open_channel
+from runtime.database import open_database
+from runtime.grpc_server import GrpcServer, serving
+from runtime.process import Lifetime, cancel, run_service
+from scenario.limits import UploadLimits
+from session_api.adapters.event_feed import follow_store
+from session_api.adapters.scenario_service import ScenarioServiceAdapter
+from session_api.adapters.session_service import SessionServiceAdapter
+from session_api.application.admission import Admission
+from session_api.application.command_session import CommandSession
+from session_api.application.create_demo_session import CreateDemoSession
+from session_api.application.create_session import CreateSession
+from session_api.application.receive_upload import ReceiveUpload
+from session_api.application.reconcile_orders import ReconcileOrders
+from session_api.application.store_scenario import StoreScenario
+from session_api.application.validate_scenario import ValidateScenario
+from session_api.gateways.scenarios_sql import Scenarios
+from session_api.gateways.sessions_sql import Sessions
+from session_api.gateways.work_orders import WorkOrders
+from session_api.settings import SessionApiSettings
+from session_log.reader import LogReader
+
+MIGRATIONS = Path(__file__).parent / "gateways" / "migrations"
+SERVICES = (
+    session_service_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name,
+    scenario_service_pb2.DESCRIPTOR.services_by_name["ScenarioService"].full_name,
+)
+
+
+async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
+    """Serve until asked to stop."""
+    # No reconnect buffer: this connection appends (log.md R3).
+    broker = await connect(settings.nats_url, name="session_api", appends=True)
+    js = jetstream(broker)
+    await ensure_streams(js)
+    async with (
+        open_database(settings.database_url, migrations=MIGRATIONS) as engine,
+        open_channel(settings.event_store) as channel,
+    ):
+        store = EventServiceStub(channel)
+        blobs = Blobs(BlobServiceStub(channel))
+        sessions, scenarios = Sessions(engine), Scenarios(engine)
+        orders = WorkOrders(js, lease_s=settings.lease_s)
+        limits = UploadLimits(max_total_bytes=settings.upload_max_bytes)
+        create = CreateSession(js, sessions, scenarios, orders, Admission(js), settings.pool)
+        store_scenario = StoreScenario(scenarios, blobs, limits)
+
+        server = GrpcServer(settings.listen)
+        add_SessionServiceServicer_to_server(
+            SessionServiceAdapter(
+                create=create,
+                create_demo=CreateDemoSession(create, store_scenario),
+                command=CommandSession(js, LogReader(store, js), sessions, orders),
+                sessions=sessions,
+            ),
+            server.server,
+        )
+        add_ScenarioServiceServicer_to_server(
+            ScenarioServiceAdapter(
+                receive=ReceiveUpload(blobs, limits),
+                store=store_scenario,
+                validate=ValidateScenario(blobs),
+                scenarios=scenarios,
+                blobs=blobs,
+            ),
+            server.server,
+        )
+        async with serving(server, SERVICES, grace_s=settings.drain_s), asyncio.TaskGroup() as tasks:
+            feed = tasks.create_task(follow_store(store, sessions), name="feed")
+            reconciler = tasks.create_task(ReconcileOrders(sessions, orders, settings.reconcile_s)(), name="reconcile")
+            lifetime.ready(server.address)
+            await lifetime.stop.wait()
+            await cancel(feed, reconciler)
+    await disconnect(broker)
+
+
+def main() -> None:
+    """Run the service."""
+    run_service("session_api", SessionApiSettings, serve)

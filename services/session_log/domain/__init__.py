@@ -1,0 +1,1 @@
+"""Pure: states, verbs and what a log adds up to."""

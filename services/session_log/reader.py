@@ -1,0 +1,135 @@
+"""Reading a whole log: the store up to its head, then what the broker has beyond it (log.md R15).
+
+While the store does not answer, a log the broker still holds from its first event is read from the broker alone.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+import grpc
+import structlog
+from nats.js import JetStreamContext
+
+from milepost.event.v1.event_pb2 import Event, EventKind, SessionCreated
+from milepost.event.v1.event_service_pb2 import GetHeadRequest, ReadEventsRequest
+from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
+from session_log.broker_log import read_tail
+from session_log.codec import SIMULATION_KINDS, event_kind, events
+from session_log.domain.fold import SessionLife
+from session_log.facts import fold_event
+from session_log.writer import Place
+
+log = structlog.get_logger()
+
+# How long the store may take to answer one read, seconds. It waits up to 2 s itself for ingestion (R13).
+STORE_TIMEOUT_S = 5.0
+# How long to wait before the store is asked again, seconds.
+_RETRY_WAIT_S = 0.5
+
+LIFE_KINDS = (
+    EventKind.EVENT_KIND_SESSION_CREATED,
+    EventKind.EVENT_KIND_ATTEMPT_CLAIMED,
+    EventKind.EVENT_KIND_RUN_STARTED,
+    EventKind.EVENT_KIND_SESSION_COMPLETED,
+    EventKind.EVENT_KIND_SESSION_FAILED,
+    EventKind.EVENT_KIND_SESSION_CANCELLED,
+    EventKind.EVENT_KIND_COMMAND_REQUESTED,
+    EventKind.EVENT_KIND_COMMAND_APPLIED,
+    EventKind.EVENT_KIND_COMMAND_REJECTED,
+    EventKind.EVENT_KIND_SESSION_RECOVERED,
+    EventKind.EVENT_KIND_HANDED_OVER,
+)
+"""Kinds that the fold of a session's life needs."""
+
+
+@dataclass(eq=False)
+class UnknownSession(Exception):
+    """Neither the store nor the broker knows the session."""
+
+    session_id: str
+
+    def __str__(self) -> str:
+        return f"no session {self.session_id!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class LogSoFar:
+    """A log as read: its life, where it ends, and its first event."""
+
+    life: SessionLife
+    place: Place
+    created: SessionCreated
+
+
+class LogReader:
+    """Reads logs from the store and the broker."""
+
+    def __init__(self, store: EventServiceStub, js: JetStreamContext) -> None:
+        self._store = store
+        self._js = js
+
+    async def read(self, tenant: str, session_id: str) -> LogSoFar:
+        """The log's life up to now. Raises UnknownSession; waits while neither side can tell."""
+        known, place = await self._read(tenant, session_id, LIFE_KINDS)
+        life, created = SessionLife(), SessionCreated()
+        for event in known:
+            if event.HasField("session_created"):
+                created = event.session_created
+            life = fold_event(life, event)
+        return LogSoFar(life, place, created)
+
+    async def read_simulation(self, tenant: str, session_id: str, *, run: int, upto_seq: int) -> list[Event]:
+        """What a run has simulated, up to `upto_seq`: the events a new attempt is judged by. Raises as `read`."""
+        known, _ = await self._read(tenant, session_id, tuple(SIMULATION_KINDS))
+        return [
+            event
+            for event in known
+            if event.run == run and event.seq <= upto_seq and event_kind(event) in SIMULATION_KINDS
+        ]
+
+    async def _read(self, tenant: str, session_id: str, kinds: Sequence[int]) -> tuple[list[Event], Place]:
+        while True:
+            stored = await self._read_store(session_id, kinds)
+            if stored is not None:
+                return await self._with_tail(tenant, session_id, *stored)
+            from_broker, place = await self._with_tail(tenant, session_id, [], Place())
+            if place.seq:
+                return from_broker, place
+            log.warning("log is readable nowhere yet", session=session_id)
+            await asyncio.sleep(_RETRY_WAIT_S)
+
+    async def _read_store(self, session_id: str, kinds: Sequence[int]) -> tuple[list[Event], Place] | None:
+        """What is stored and where it ends; None when the store cannot tell. Raises UnknownSession."""
+        try:
+            head = await self._store.GetHead(GetHeadRequest(session_id=session_id), timeout=STORE_TIMEOUT_S)
+            stored = [event async for event in self._pages(session_id, head.head_seq, kinds)]
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                raise UnknownSession(session_id) from error
+            log.warning("store does not answer", session=session_id, status=error.code().name)
+            return None
+        return stored, Place(stream_seq=head.stream_seq, seq=head.head_seq)
+
+    async def _pages(self, session_id: str, head_seq: int, kinds: Sequence[int]) -> AsyncIterator[Event]:
+        request = ReadEventsRequest(session_id=session_id, kinds=[EventKind.ValueType(kind) for kind in kinds])
+        while True:
+            page = await self._store.ReadEvents(request, timeout=STORE_TIMEOUT_S)
+            for event in page.events:
+                if event.seq > head_seq:
+                    return
+                yield event
+            if not page.next_cursor:
+                return
+            request.cursor = page.next_cursor
+
+    async def _with_tail(
+        self, tenant: str, session_id: str, stored: list[Event], place: Place
+    ) -> tuple[list[Event], Place]:
+        """Stored events, all that the broker has after them, and where that ends."""
+        known = list(stored)
+        for message in await read_tail(self._js, tenant, session_id, after_stream_seq=place.stream_seq):
+            if message.headers.first_seq == place.seq + 1:
+                known.extend(events(session_id, message))
+                place = place.after(message)
+        return known, place

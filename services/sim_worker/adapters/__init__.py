@@ -1,0 +1,1 @@
+"""What the broker calls: presence and questions. Translates, decides nothing."""

@@ -1,0 +1,123 @@
+"""The log of a session while this worker owns it: fenced appends, and the commands that arrive in between.
+
+Every append that loses a race folds what came between (log.md R2): a higher claim or an end means that the
+session is not ours any more (`Fenced`); events of session_api are folded and the append is made again.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import structlog
+from nats.js import JetStreamContext
+
+from milepost.event.v1.event_pb2 import AttemptClaimed, ClaimReason
+from milepost.event.v1.record_pb2 import Record
+from session_log.broker_log import read_tail
+from session_log.codec import BatchHeaders, LogMessage, event, events, record
+from session_log.domain.fold import Command, SessionLife
+from session_log.facts import fold_event
+from session_log.reader import LIFE_KINDS, LogSoFar
+from session_log.writer import LogWriter, LostRace, split
+
+log = structlog.get_logger()
+
+# The fold looks at payloads alone.
+_NO_HEADERS = BatchHeaders(first_seq=0, run=0, attempt=0, nonce="", record_time=datetime.fromtimestamp(0, UTC))
+
+
+class Fenced(Exception):
+    """Another attempt owns the session, or it has ended: stop, write nothing more, neither ack nor nak."""
+
+
+class AttemptLog:
+    """One attempt's view of the log. `commands` yields the open commands in order, once each."""
+
+    def __init__(self, js: JetStreamContext, tenant: str, session_id: str, so_far: LogSoFar) -> None:
+        self.tenant = tenant
+        self.session_id = session_id
+        self.commands: asyncio.Queue[Command] = asyncio.Queue()
+        self.attempt = so_far.life.attempt + 1
+        self._js = js
+        self._life = so_far.life
+        self._claimed = False
+        self._seen_commands: set[str] = set()
+        self._appending = asyncio.Lock()
+        self._in_flight: asyncio.Task[None] | None = None
+        self._writer = LogWriter(js, tenant=tenant, session_id=session_id, place=so_far.place, nonce=uuid.uuid4().hex)
+
+    @property
+    def life(self) -> SessionLife:
+        """The fold as far as this attempt has looked."""
+        return self._life
+
+    async def claim(self, worker_id: str, because: ClaimReason.ValueType) -> None:
+        """Become the owner, before any file is fetched (R2). Raises Fenced when another was first."""
+        claimed = AttemptClaimed(attempt=self.attempt, worker_id=worker_id, because=because)
+        await self.append([record(claimed)])
+        self._claimed = True
+        self._note_commands()
+
+    async def append(self, records: Sequence[Record]) -> None:
+        """Append, in batches of bounded size; raises Fenced. Waits while the broker is away or full."""
+        for batch in split(records):
+            await self.append_built(_fixed(batch))
+
+    async def append_built(self, build: Callable[[SessionLife], Sequence[Record]]) -> None:
+        """Append one batch that depends on what the log adds up to: built anew whenever others were first.
+
+        Goes through even when the caller is cancelled meanwhile: an append that was begun must be settled
+        before the next one (R3), so the next one waits for it.
+        """
+        self._in_flight = asyncio.create_task(self._append(build), name=f"append {self.session_id}")
+        await asyncio.shield(self._in_flight)
+
+    async def _append(self, build: Callable[[SessionLife], Sequence[Record]]) -> None:
+        async with self._appending:
+            while True:
+                records = build(self._life)
+                try:
+                    place = await self._writer.append(records, run=self._life.run, attempt=self.attempt)
+                except LostRace as lost:
+                    if not lost.newer:
+                        raise Fenced from lost
+                    self._fold(lost.newer)
+                else:
+                    self._fold_own(records, last_seq=place.seq)
+                    return
+
+    def _fold_own(self, records: Sequence[Record], *, last_seq: int) -> None:
+        for seq, own in enumerate(records, start=last_seq - len(records) + 1):
+            if own.kind in LIFE_KINDS:
+                self._life = fold_event(self._life, event(self.session_id, seq, _NO_HEADERS, own))
+
+    async def look(self) -> None:
+        """Fold what others have appended since; raises Fenced."""
+        async with self._appending:
+            newer = await read_tail(
+                self._js, self.tenant, self.session_id, after_stream_seq=self._writer.place.stream_seq
+            )
+            self._fold(newer)
+
+    def _fold(self, newer: Sequence[LogMessage]) -> None:
+        for message in newer:
+            for newer_event in events(self.session_id, message):
+                self._life = fold_event(self._life, newer_event)
+            self._writer.place = self._writer.place.after(message)
+        # Until the own claim stands, any claim after the one that was known is another's.
+        owner = self.attempt if self._claimed else self.attempt - 1
+        if self._life.attempt > owner or self._life.ended:
+            log.info("fenced", session=self.session_id, attempt=self.attempt, by=self._life.attempt)
+            raise Fenced
+        self._note_commands()
+
+    def _note_commands(self) -> None:
+        for command in self._life.open_commands:
+            if command.command_id not in self._seen_commands:
+                self._seen_commands.add(command.command_id)
+                self.commands.put_nowait(command)
+
+
+def _fixed(batch: Sequence[Record]) -> Callable[[SessionLife], Sequence[Record]]:
+    return lambda _: batch

@@ -1,0 +1,85 @@
+"""Prepare a session's scene: a fresh directory, files by digest, outputs redirected, SUMO's arguments."""
+
+import asyncio
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import structlog
+
+from milepost.event.v1.event_pb2 import ScenePrepared, SessionCreated
+from milepost.session.v1.session_pb2 import Failure, FailureReason
+from runtime.blobs import BlobCorrupt, BlobMissing
+from scenario.model import ScenarioRejected
+from scenario.prepare import RunOptions, prepare
+from scenario.wire import scene_from_proto
+from sim_worker.gateways.scene_files import SceneFiles
+
+log = structlog.get_logger()
+_RETRY_WAIT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A directory in which SUMO can be started."""
+
+    directory: Path
+    arguments: Sequence[str]
+    prepared: ScenePrepared
+
+
+@dataclass(eq=False)
+class SceneFailed(Exception):
+    """The scene cannot be prepared, now or ever."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareScene:
+    """Lays a session's directory out."""
+
+    files: SceneFiles
+
+    async def __call__(self, created: SessionCreated, directory: Path) -> Scene:
+        """Raises SceneFailed; waits while the store does not answer."""
+        if directory.exists():
+            shutil.rmtree(directory)
+        root = directory / "scene"
+        root.mkdir(parents=True)
+        while True:
+            try:
+                await self.files.lay_out(created.scene.scenario_digest, root)
+                break
+            except (BlobMissing, BlobCorrupt) as error:
+                raise SceneFailed(
+                    Failure(
+                        reason=FailureReason.FAILURE_REASON_SCENARIO_UNAVAILABLE,
+                        message=f"the store has lost {error.sha256} of the scenario",
+                    )
+                ) from error
+            except grpc.aio.AioRpcError as error:
+                log.warning("scene waits for the store", status=error.code().name)
+                await asyncio.sleep(_RETRY_WAIT_S)
+                shutil.rmtree(root)
+                root.mkdir()
+        # The scene in the log is resolved: the request's own options and end are in it already.
+        options = RunOptions(seed=created.spec.seed, ignore_route_errors=created.spec.ignore_route_errors)
+        try:
+            prepared = await asyncio.to_thread(prepare, root, scene_from_proto(created.scene), spec=options)
+        except ScenarioRejected as error:
+            finding = error.findings[0]
+            raise SceneFailed(
+                Failure(
+                    reason=FailureReason.FAILURE_REASON_SCENARIO_INVALID,
+                    message=finding.message,
+                    file=finding.file,
+                    line=finding.line,
+                )
+            ) from error
+        names = sorted(output.path for output in prepared.outputs)
+        return Scene(
+            directory, prepared.arguments, ScenePrepared(scenario_digest=created.scene.scenario_digest, outputs=names)
+        )

@@ -1,0 +1,182 @@
+"""Work: pull an order whenever a slot is free, decide what to do with it, run it (log.md R7, R8)."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from prometheus_client import Counter, Gauge
+
+from milepost.dispatch.v1.dispatch_pb2 import StillRunning, WorkerAnswer, WorkerQuestion, WorkOrder
+from milepost.event.v1.event_pb2 import ClaimReason
+from runtime.broker import binding, subject
+from runtime.work_queue import work_consumer
+from session_log.reader import LogReader, LogSoFar, UnknownSession
+from sim_worker.application.lease import Lease
+from sim_worker.application.run_attempt import RunAttempt
+from sim_worker.domain.orders import Adopt, Ask, Claim, Drop, decide
+
+log = structlog.get_logger()
+_busy = Gauge("milepost_worker_busy_slots", "Slots that run a session")
+_orders = Counter("milepost_worker_orders_total", "Orders delivered, by what was done", ["decision"])
+
+# How long one pull waits for an order, seconds.
+PULL_S = 5.0
+# How long another worker may take to answer (log.md R8), seconds.
+ASK_TIMEOUT_S = 1.0
+_RETRY_WAIT_S = 0.5
+
+Key = tuple[str, str]
+
+
+@dataclass(slots=True)
+class _Running:
+    lease: Lease
+    # 0 until the claim is in the log.
+    attempt: int = 0
+
+
+@dataclass(slots=True)
+class Work:
+    """A worker's slots and the sessions in them."""
+
+    broker: Client
+    js: JetStreamContext
+    reader: LogReader
+    run_attempt: RunAttempt
+    worker_id: str
+    pool: str
+    tenant: str
+    slots: int
+    lease_s: float
+    stopping: asyncio.Event
+    _running: dict[Key, _Running] = field(default_factory=dict)
+
+    @property
+    def busy(self) -> int:
+        """Sessions being run."""
+        return len(self._running)
+
+    def runs(self, question: StillRunning) -> bool:
+        """Whether this worker runs that attempt."""
+        running = self._running.get((question.tenant, question.session_id))
+        return running is not None and running.attempt == question.attempt
+
+    async def __call__(self) -> None:
+        """Pull and run until `stopping` is set; then wait until every session was handed over."""
+        free = asyncio.Semaphore(self.slots)
+        async with asyncio.TaskGroup() as tasks:
+            stop = tasks.create_task(self.stopping.wait(), name="stopping")
+            while not self.stopping.is_set():
+                slot = asyncio.create_task(free.acquire(), name="slot")
+                await asyncio.wait({slot, stop}, return_when=asyncio.FIRST_COMPLETED)
+                if self.stopping.is_set():
+                    slot.cancel()
+                    break
+                delivery = await self._pull(stop)
+                if delivery is None:
+                    free.release()
+                    continue
+                task = tasks.create_task(self._take(delivery), name=delivery.subject)
+                task.add_done_callback(lambda _: free.release())
+
+    async def _pull(self, stop: asyncio.Task[bool]) -> Msg | None:
+        """The next order; None when there was none for a while, or this worker is to stop."""
+        pull = asyncio.create_task(self._fetch(), name="pull")
+        await asyncio.wait({pull, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if not pull.done():
+            # An order that was delivered at this very moment comes again to another worker after the lease.
+            pull.cancel()
+            return None
+        try:
+            return pull.result()
+        except nats.errors.TimeoutError:
+            return None
+        except nats.errors.Error as error:
+            log.warning("cannot pull", error=repr(error))
+            await asyncio.sleep(_RETRY_WAIT_S)
+            return None
+
+    async def _fetch(self) -> Msg:
+        stream = binding(WorkOrder).stream
+        consumer = work_consumer(pool=self.pool, tenant=self.tenant, lease_s=self.lease_s)
+        await self.js.add_consumer(stream, consumer)
+        subscription = await self.js.pull_subscribe_bind(consumer.durable_name, stream=stream)
+        try:
+            return (await subscription.fetch(1, timeout=PULL_S))[0]
+        finally:
+            await subscription.unsubscribe()
+
+    async def _take(self, delivery: Msg) -> None:
+        """Decide about one delivery and carry it out. One of the three places that catch everything."""
+        order = WorkOrder.FromString(delivery.data)
+        try:
+            await self._carry_out(order, delivery)
+        except Exception:
+            log.exception("order failed; it comes again after the lease", session=order.session_id)
+
+    async def _carry_out(self, order: WorkOrder, delivery: Msg) -> None:
+        key, lease = (order.tenant, order.session_id), Lease(delivery, lease_s=self.lease_s)
+        try:
+            so_far = await self.reader.read(order.tenant, order.session_id)
+        except UnknownSession:
+            log.warning("order for a session nobody knows", session=order.session_id)
+            await lease.done()
+            return
+        running = self._running.get(key)
+        decision = decide(so_far.life, worker_id=self.worker_id, running_attempt=running.attempt if running else None)
+        _orders.labels(decision=type(decision).__name__.lower()).inc()
+        match decision:
+            case Drop():
+                await lease.done()
+            case Adopt():
+                assert running is not None
+                running.lease.adopt(delivery)
+            case Claim(lost_worker):
+                await self._run(key, so_far, lease, lost_worker=lost_worker)
+            case Ask(worker_id, attempt):
+                if await self._answers(worker_id, StillRunning(tenant=key[0], session_id=key[1], attempt=attempt)):
+                    await lease.release(delay_s=self.lease_s)
+                else:
+                    await self._run(key, so_far, lease, lost_worker=True)
+
+    async def _run(self, key: Key, so_far: LogSoFar, lease: Lease, *, lost_worker: bool) -> None:
+        if key in self._running:
+            # Delivered twice before the first was claimed: the one under way takes this delivery.
+            self._running[key].lease.adopt(lease.delivery)
+            return
+        entry = self._running[key] = _Running(lease)
+        _busy.inc()
+
+        def claimed(attempt: int) -> None:
+            entry.attempt = attempt
+
+        try:
+            because = _because(so_far, lost_worker=lost_worker)
+            await self.run_attempt(*key, so_far, lease, because=because, claimed=claimed)
+        finally:
+            del self._running[key]
+            _busy.dec()
+
+    async def _answers(self, worker_id: str, question: StillRunning) -> bool:
+        """Whether another worker says that it runs the attempt."""
+        try:
+            reply = await self.broker.request(
+                subject(WorkerQuestion, worker=worker_id),
+                WorkerQuestion(still_running=question).SerializeToString(),
+                timeout=ASK_TIMEOUT_S,
+            )
+        except nats.errors.Error:
+            return False
+        return WorkerAnswer.FromString(reply.data).running
+
+
+def _because(so_far: LogSoFar, *, lost_worker: bool) -> ClaimReason.ValueType:
+    if lost_worker:
+        return ClaimReason.CLAIM_REASON_WORKER_LOST
+    if so_far.life.handed_over:
+        return ClaimReason.CLAIM_REASON_HANDED_OVER
+    return ClaimReason.CLAIM_REASON_NEW

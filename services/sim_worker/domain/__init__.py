@@ -1,0 +1,1 @@
+"""Pure: what to do with an order, and how a recovery is judged."""

@@ -1,0 +1,109 @@
+"""What a sim worker is made of."""
+
+import asyncio
+import shutil
+
+import structlog
+
+from milepost.blob.v1.blob_service_pb2_grpc import BlobServiceStub
+from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
+from runtime.blobs import Blobs
+from runtime.broker import connect, disconnect, ensure_streams, jetstream
+from runtime.channels import open_channel
+from runtime.grpc_server import GrpcServer, serving
+from runtime.process import Lifetime, cancel, run_service
+from runtime.settings import DEFAULT_TENANT
+from session_log.reader import LogReader
+from sim_worker.adapters.presence import announce, answer_questions
+from sim_worker.application.keep_artifacts import KeepArtifacts
+from sim_worker.application.prepare_scene import PrepareScene
+from sim_worker.application.run_attempt import RunAttempt
+from sim_worker.application.simulate import Limits, Simulate
+from sim_worker.application.work import Work
+from sim_worker.gateways.frame_interest import FrameInterests
+from sim_worker.gateways.scene_files import SceneFiles
+from sim_worker.gateways.zygote import Zygote
+from sim_worker.settings import SimWorkerSettings
+
+log = structlog.get_logger()
+
+# How long sessions may take to be handed over after SIGTERM, seconds; then they are found by their lease.
+HAND_OVER_S = 20.0
+_MIB = 1024 * 1024
+
+
+async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
+    """Work until asked to stop."""
+    sessions_folder = settings.work_dir / "sessions"
+    if sessions_folder.exists():
+        # What an earlier life of this worker left behind; its processes died with it.
+        await asyncio.to_thread(shutil.rmtree, sessions_folder)
+    sessions_folder.mkdir(parents=True)
+    # Before any gRPC channel exists: see determinism.md on fork.
+    zygote = await Zygote.start()
+    # No reconnect buffer, no echo: it appends to logs and listens on their subjects for others (log.md R3).
+    broker = await connect(settings.nats_url, name=settings.worker_id, appends=True, echo=False)
+    js = jetstream(broker)
+    await ensure_streams(js)
+    interests = FrameInterests()
+    await interests.listen(broker)
+    async with open_channel(settings.event_store) as channel:
+        blobs = Blobs(BlobServiceStub(channel))
+        reader = LogReader(EventServiceStub(channel), js)
+        limits = Limits(
+            memory_limit_mib=settings.memory_limit_mib,
+            file_size_limit_mib=settings.file_size_limit_mib,
+            init_timeout_s=settings.init_timeout_s,
+            stall_timeout_s=settings.stall_timeout_s,
+            niceness=settings.niceness,
+        )
+        run_attempt = RunAttempt(
+            broker=broker,
+            js=js,
+            reader=reader,
+            prepare_scene=PrepareScene(SceneFiles(settings.work_dir / "cache", blobs)),
+            simulate=Simulate(zygote, limits, broker, interests, settings.worker_id),
+            keep_artifacts=KeepArtifacts(blobs, settings.artifact_limit_mib * _MIB),
+            sessions_folder=sessions_folder,
+            worker_id=settings.worker_id,
+            stopping=lifetime.stop,
+        )
+        work = Work(
+            broker=broker,
+            js=js,
+            reader=reader,
+            run_attempt=run_attempt,
+            worker_id=settings.worker_id,
+            pool=settings.pool,
+            tenant=DEFAULT_TENANT,
+            slots=settings.slots,
+            lease_s=settings.lease_s,
+            stopping=lifetime.stop,
+        )
+        await answer_questions(broker, worker_id=settings.worker_id, runs=work.runs)
+        server = GrpcServer(settings.listen)
+        async with serving(server, (), grace_s=settings.drain_s), asyncio.TaskGroup() as tasks:
+            presence = tasks.create_task(
+                announce(
+                    broker,
+                    worker_id=settings.worker_id,
+                    pool=settings.pool,
+                    slots=settings.slots,
+                    busy=lambda: work.busy,
+                ),
+                name="presence",
+            )
+            working = tasks.create_task(work(), name="work")
+            lifetime.ready(server.address)
+            await lifetime.stop.wait()
+            done, _ = await asyncio.wait({working}, timeout=HAND_OVER_S)
+            if not done:
+                log.warning("hand-over took too long", busy=work.busy)
+            await cancel(working, presence)
+    await zygote.close()
+    await disconnect(broker)
+
+
+def main() -> None:
+    """Run the service."""
+    run_service("sim_worker", SimWorkerSettings, serve)

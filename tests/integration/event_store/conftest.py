@@ -1,0 +1,34 @@
+"""Fixtures: an event store of the test's own, in this process, on a real broker."""
+
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from nats.js import JetStreamContext
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from running_store import Store, running_store
+
+from broker import Broker
+from runtime.broker import connect, ensure_streams, jetstream
+
+
+@pytest.fixture
+async def js(broker: Broker) -> AsyncIterator[JetStreamContext]:
+    """A connection that appends."""
+    client = await connect(broker.url, name="test", appends=True)
+    context = jetstream(client)
+    await ensure_streams(context)
+    yield context
+    with contextlib.suppress(OSError):
+        await client.close()
+
+
+@pytest.fixture
+async def store(broker: Broker, js: JetStreamContext, tmp_path: Path) -> AsyncIterator[Store]:
+    """A store that serves."""
+    async with running_store(tmp_path / "store", broker.url) as running:
+        yield running
