@@ -5,6 +5,7 @@ by themselves when the broker is slow.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 from milepost.event.v1.event_pb2 import IntervalClosed, RecoveryJudged, RunStarted, SessionRecovered, Verdict
@@ -13,9 +14,10 @@ from session_log.codec import SIMULATION_KINDS, kind_of, record
 from sim_worker.application.attempt_log import AttemptLog
 from sim_worker.domain.judge import Diverged, Judge, Simulated
 
-# Least time between two appends of a session, seconds: what is given up in latency to batch.
-LINGER_S = 0.05
-# Most records in one append.
+# How long intervals gather after an append, seconds, while the simulation closes them faster than that. An
+# interval of a paced session finds nothing under way and leaves at once, and so does every other record.
+LINGER_S = 0.2
+# Most records in one append; half as many end the gathering, so that a small network never waits for the log.
 MAX_BATCH_RECORDS = 64
 
 _INTERVAL = kind_of(IntervalClosed)
@@ -34,6 +36,7 @@ class Outbox:
         self._started = False
         self._pending: list[Record] = []
         self._arrived = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._sending = asyncio.Lock()
         self._intervals = 0
         self._told = 0
@@ -50,6 +53,8 @@ class Outbox:
         if self._recovering and self._started and not self._judge.deliberating:
             self._announce_recovery(item)
         self._arrived.set()
+        if item.kind != _INTERVAL or len(self._pending) >= MAX_BATCH_RECORDS // 2:
+            self._hurry.set()
 
     def judge_diverged(self, diverged: Diverged) -> None:
         """Put the verdict on an attempt that does not do what the log says."""
@@ -64,8 +69,11 @@ class Outbox:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
+            self._hurry.clear()
             await self.flush()
-            await asyncio.sleep(LINGER_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_S):
+                    await self._hurry.wait()
 
     async def flush(self) -> None:
         """Append everything that waits now. Raises Fenced."""

@@ -6,8 +6,6 @@ from typing import Final, Protocol
 
 # What SUMO gives as a coordinate of a vehicle or person that is nowhere, for instance while it teleports.
 NOWHERE: Final = -1073741824.0
-# Columns of `State.vehicles` and `State.persons`.
-COLUMNS: Final = 4
 
 
 class EngineUnavailable(Exception):
@@ -28,13 +26,22 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """The simulation between two steps. Numbers are x (m), y (m), speed (m/s), angle (degrees) one after the other."""
+class Moving:
+    """Vehicles or persons between two steps, in the order of their ids."""
 
-    vehicle_ids: Sequence[str]
-    vehicles: Sequence[float]
-    person_ids: Sequence[str]
-    persons: Sequence[float]
+    ids: Sequence[str]
+    places: Sequence[tuple[float, float]]
+    """x and y, m."""
+    speeds: Sequence[float]
+    """m/s."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The simulation between two steps. Each value costs a call per vehicle: only what is needed is here."""
+
+    vehicles: Moving
+    persons: Moving
     signals: Sequence[tuple[str, str, int]]
     """Id, state, index of the phase."""
 
@@ -45,8 +52,8 @@ class Engine(Protocol):
     def start(self, arguments: Sequence[str]) -> Clock:
         """Load the scene; `arguments` are SUMO's, without the program. Raises EngineUnavailable too."""
 
-    def step(self) -> None:
-        """Simulate one step."""
+    def step_to(self, time_s: float) -> None:
+        """Simulate whole steps until the time is reached: as many as are given at once, the cheaper each."""
 
     def expected(self) -> int:
         """Vehicles and persons that are in the network or still to come."""
@@ -55,7 +62,10 @@ class Engine(Protocol):
         """A value of SUMO's own statistics, as it prints it."""
 
     def state(self) -> State:
-        """The state now; vehicles and persons in the order of their ids, signals in SUMO's."""
+        """The state now; signals in SUMO's order."""
+
+    def angles(self, vehicle_ids: Sequence[str]) -> Sequence[float]:
+        """Where vehicles that are present head, degrees clockwise from north."""
 
     def close(self) -> None:
         """End the simulation; its outputs are complete after it."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sim_worker.child.engine import Clock, EngineFailed, State
+from sim_worker.child.engine import Clock, EngineFailed, Moving, State
 from sim_worker.child.present import Present
 
 try:
@@ -29,10 +29,10 @@ class LibsumoEngine:
         except (libsumo.TraCIException, libsumo.FatalTraCIError) as error:
             raise EngineFailed(str(error)) from error
 
-    def step(self) -> None:
+    def step_to(self, time_s: float) -> None:
         """See Engine."""
         try:
-            raw.simulation_step(0.0)
+            raw.simulation_step(time_s)
         except (libsumo.TraCIException, libsumo.FatalTraCIError) as error:
             raise EngineFailed(str(error)) from error
         if raw.simulation_getDepartedNumber() or raw.simulation_getArrivedNumber():
@@ -56,16 +56,19 @@ class LibsumoEngine:
             raise EngineFailed(f"no {key}: {error}") from error
 
     def state(self) -> State:
-        """See Engine. 1,000 vehicles take 0.6 ms."""
-        where, speed, angle = raw.vehicle_getPosition, raw.vehicle_getSpeed, raw.vehicle_getAngle
-        vehicle_ids = self._vehicles.ids
-        vehicles = [number for v in vehicle_ids for number in (*where(v), speed(v), angle(v))]
-        where, speed, angle = raw.person_getPosition, raw.person_getSpeed, raw.person_getAngle
-        person_ids = self._persons.ids
-        persons = [number for p in person_ids for number in (*where(p), speed(p), angle(p))]
+        """See Engine. 1,000 vehicles take 0.3 ms."""
+        vehicles, persons = tuple(self._vehicles.ids), tuple(self._persons.ids)
         light, phase = raw.trafficlight_getRedYellowGreenState, raw.trafficlight_getPhase
         signals = [(s, light(s), phase(s)) for s in self._signal_ids]
-        return State(tuple(vehicle_ids), vehicles, tuple(person_ids), persons, signals)
+        return State(
+            Moving(vehicles, list(map(raw.vehicle_getPosition, vehicles)), list(map(raw.vehicle_getSpeed, vehicles))),
+            Moving(persons, list(map(raw.person_getPosition, persons)), list(map(raw.person_getSpeed, persons))),
+            signals,
+        )
+
+    def angles(self, vehicle_ids: Sequence[str]) -> Sequence[float]:
+        """See Engine."""
+        return list(map(raw.vehicle_getAngle, vehicle_ids))
 
     def close(self) -> None:
         """See Engine."""

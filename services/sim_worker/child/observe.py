@@ -5,12 +5,13 @@ import math
 import struct
 import zlib
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, Final
 
 from milepost.event.v1.frame_pb2 import Frame
 from milepost.kpi.v1.kpi_pb2 import Kpis
 from milepost.session.v1.session_pb2 import KpiName
-from sim_worker.child.engine import COLUMNS, NOWHERE, Engine, State
+from sim_worker.child.engine import NOWHERE, Engine, State
 
 # SUMO's own bound between standing and driving, m/s.
 _HALTING_BELOW_MPS: Final = 0.1
@@ -56,9 +57,8 @@ def kpis_of(engine: Engine, state: State) -> Kpis:
     """The KPIs now. Raises EngineFailed."""
     counts: dict[str, Any] = {name: int(engine.parameter(key)) for name, key in _COUNTS.items()}
     means: dict[str, Any] = {name: seconds(engine.parameter(key)) for name, key in _MEANS.items()}
-    places, speeds = state.vehicles[0::COLUMNS], state.vehicles[2::COLUMNS]
-    if NOWHERE in places:
-        speeds = [speed for x, speed in zip(places, speeds, strict=True) if x != NOWHERE]
+    moving = state.vehicles
+    speeds = [speed for (x, _), speed in zip(moving.places, moving.speeds, strict=True) if x != NOWHERE]
     return Kpis(
         **counts,
         **means,
@@ -87,33 +87,35 @@ def chained_digest(previous: bytes, state: State) -> bytes:
     """BLAKE2b-128 over the digest before and the state.
 
     previous (16 bytes, none at first) | vehicles | persons | signals, each: length of the names (u32), the
-    names joined by NUL, then all numbers (f64) or phases (i32), little endian.
+    names joined by NUL, then all places and all speeds (f64) or phases (i32), little endian. Where a vehicle
+    heads follows from where it was and is.
     """
     digest = hashlib.blake2b(previous, digest_size=_DIGEST_BYTES)
-    for ids, numbers in ((state.vehicle_ids, state.vehicles), (state.person_ids, state.persons)):
-        digest.update(_names(ids))
-        digest.update(struct.pack(f"<{len(numbers)}d", *numbers))
+    for moving in (state.vehicles, state.persons):
+        digest.update(_names(moving.ids))
+        digest.update(struct.pack(f"<{3 * len(moving.ids)}d", *chain.from_iterable(moving.places), *moving.speeds))
     digest.update(_names([text for signal_id, lights, _ in state.signals for text in (signal_id, lights)]))
     digest.update(struct.pack(f"<{len(state.signals)}i", *(phase for _, _, phase in state.signals)))
     return digest.digest()
 
 
-def frame_of(state: State, *, step: int, sim_time_s: float) -> Frame:
+def frame_of(engine: Engine, *, step: int, sim_time_s: float) -> Frame:
     """All vehicles that are somewhere; above the limit those whose ids hash lowest, so that the same ones stay."""
-    chosen = [index for index, x in enumerate(state.vehicles[0::COLUMNS]) if x != NOWHERE]
+    moving = engine.state().vehicles
+    chosen = [index for index, (x, _) in enumerate(moving.places) if x != NOWHERE]
     if len(chosen) > MAX_FRAME_VEHICLES:
-        chosen.sort(key=lambda index: zlib.crc32(state.vehicle_ids[index].encode()))
+        chosen.sort(key=lambda index: zlib.crc32(moving.ids[index].encode()))
         del chosen[MAX_FRAME_VEHICLES:]
-    columns = [[state.vehicles[index * COLUMNS + column] for index in chosen] for column in range(COLUMNS)]
+    ids = [moving.ids[index] for index in chosen]
     return Frame(
         step=step,
         sim_time_s=sim_time_s,
-        ids=[state.vehicle_ids[index] for index in chosen],
-        x=columns[0],
-        y=columns[1],
-        speed_mps=columns[2],
-        angle_deg=columns[3],
-        vehicles_total=len(state.vehicle_ids),
+        ids=ids,
+        x=[moving.places[index][0] for index in chosen],
+        y=[moving.places[index][1] for index in chosen],
+        speed_mps=[moving.speeds[index] for index in chosen],
+        angle_deg=engine.angles(ids),
+        vehicles_total=len(moving.ids),
     )
 
 

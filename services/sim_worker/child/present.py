@@ -15,7 +15,7 @@ class Present:
         self.ids = sorted(ids)
 
     def update(self, *, departed: Iterable[str], arrived: Iterable[str]) -> None:
-        """Take in what one step changed."""
+        """Take in what some steps changed; who left and came again in them is in both lists."""
         for name in departed:
             insort(self.ids, name)
         for name in arrived:

@@ -12,28 +12,26 @@ import traci.constants as tc
 from traci.connection import Connection
 from traci.exceptions import FatalTraCIError
 
-# Of one vehicle or person, in the order of State's columns.
-_VARIABLES: Final = (tc.VAR_POSITION, tc.VAR_SPEED, tc.VAR_ANGLE)
 _VALUES: Final = {tc.POSITION_2D: struct.Struct("!dd"), tc.TYPE_DOUBLE: struct.Struct("!d")}
 _LENGTH: Final = struct.Struct("!i")
 _SHORT_MAX: Final = 255
 
 
 class BatchConnection(Connection):  # type: ignore[misc] # the package has no types
-    """A Connection that can also ask for the motion of many objects at once."""
+    """A Connection that can also ask for numbers of many objects at once."""
 
-    def motion(self, command: int, ids: Sequence[str]) -> list[float]:
-        """x, y, speed and angle of each. Raises FatalTraCIError."""
+    def numbers(self, command: int, variables: Sequence[int], ids: Sequence[str]) -> list[float]:
+        """The variables of each object, one object after the other. Raises FatalTraCIError."""
         if not ids:
             return []
         names = [name.encode() for name in ids]
-        questions = b"".join(_question(command, variable, name) for name in names for variable in _VARIABLES)
+        questions = b"".join(_question(command, variable, name) for name in names for variable in variables)
         self._socket.sendall(_LENGTH.pack(_LENGTH.size + len(questions)) + questions)
         answers = self._received(_LENGTH.unpack(self._received(_LENGTH.size))[0] - _LENGTH.size)
         numbers: list[float] = []
         offset = 0
         for name in names:
-            for _ in _VARIABLES:
+            for _ in variables:
                 offset = _read(answers, offset, len(name), numbers)
         return numbers
 

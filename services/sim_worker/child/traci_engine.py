@@ -12,7 +12,7 @@ import traci.constants as tc
 from traci.exceptions import FatalTraCIError, TraCIException
 
 from sim_worker.child.confine import die_with, own_loopback
-from sim_worker.child.engine import Clock, EngineFailed, EngineUnavailable, State
+from sim_worker.child.engine import Clock, EngineFailed, EngineUnavailable, Moving, State
 from sim_worker.child.installation import open_binary
 from sim_worker.child.present import Present
 from sim_worker.child.traci_batch import BatchConnection
@@ -30,6 +30,8 @@ _CONNECT_RETRY_S: Final = 0.005
 # Sent with every answer to a step.
 _DEPARTED_ARRIVED: Final = (tc.VAR_DEPARTED_VEHICLES_IDS, tc.VAR_ARRIVED_VEHICLES_IDS)
 _PERSONS_DEPARTED_ARRIVED: Final = (tc.VAR_DEPARTED_PERSONS_IDS, tc.VAR_ARRIVED_PERSONS_IDS)
+# Of one vehicle or person: x, y and speed.
+_MOTION: Final = (tc.VAR_POSITION, tc.VAR_SPEED)
 # Writing the outputs of a large scenario takes seconds.
 _LEAVE_TIMEOUT_S: Final = 120.0
 
@@ -68,10 +70,10 @@ class TraciEngine:
             simulation, (_, version) = self._sim.simulation, self._sim.getVersion()
             return Clock(simulation.getTime(), simulation.getDeltaT(), version.removeprefix("SUMO "))
 
-    def step(self) -> None:
+    def step_to(self, time_s: float) -> None:
         """See Engine."""
         with _words_of_sumo():
-            self._sim.simulationStep()
+            self._sim.simulationStep(time_s)
             changes = self._sim.simulation.getSubscriptionResults()
         for present, (departed, arrived) in (
             (self._vehicles, _DEPARTED_ARRIVED),
@@ -93,11 +95,17 @@ class TraciEngine:
         """See Engine."""
         with _words_of_sumo():
             vehicle_ids, person_ids = tuple(self._vehicles.ids), tuple(self._persons.ids)
-            vehicles = self._sim.motion(tc.CMD_GET_VEHICLE_VARIABLE, vehicle_ids)
-            persons = self._sim.motion(tc.CMD_GET_PERSON_VARIABLE, person_ids)
+            vehicles = self._sim.numbers(tc.CMD_GET_VEHICLE_VARIABLE, _MOTION, vehicle_ids)
+            persons = self._sim.numbers(tc.CMD_GET_PERSON_VARIABLE, _MOTION, person_ids)
             lights = self._sim.trafficlight
             signals = [(s, lights.getRedYellowGreenState(s), lights.getPhase(s)) for s in self._signal_ids]
-        return State(vehicle_ids, vehicles, person_ids, persons, signals)
+        return State(_moving(vehicle_ids, vehicles), _moving(person_ids, persons), signals)
+
+    def angles(self, vehicle_ids: Sequence[str]) -> Sequence[float]:
+        """See Engine."""
+        with _words_of_sumo():
+            numbers: list[float] = self._sim.numbers(tc.CMD_GET_VEHICLE_VARIABLE, (tc.VAR_ANGLE,), vehicle_ids)
+        return numbers
 
     def close(self) -> None:
         """See Engine."""
@@ -120,6 +128,10 @@ class TraciEngine:
                 if self._sumo.poll() is not None:
                     raise EngineFailed(f"sumo ended with {self._sumo.returncode} while loading") from None
             time.sleep(_CONNECT_RETRY_S)
+
+
+def _moving(ids: Sequence[str], numbers: Sequence[float]) -> Moving:
+    return Moving(ids, list(zip(numbers[0::3], numbers[1::3], strict=True)), numbers[2::3])
 
 
 @contextmanager

@@ -226,7 +226,8 @@ async def test_an_error_while_stepping_fails_where_it_happened(city: City, zygot
     heard = await run(zygote, directory, plan(engine))
     assert heard.failed is not None
     assert not heard.failed.loading
-    assert heard.failed.step == 25
+    # Where SUMO was last heard of: it takes the steps of an interval at once.
+    assert 20 <= heard.failed.step <= 25
     assert len(heard.intervals) == 2
     # libsumo raises the words, the binary prints them.
     assert "'v'" in last_words(directory / "sumo.log").message + heard.failed.message
