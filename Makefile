@@ -1,6 +1,6 @@
 # Milepost: every target is a sentence in `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix protos bench lock
+.PHONY: help setup demo test check fix protos bench chaos lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -44,6 +44,11 @@ protos: setup ## Make the Python modules of the contracts anew.
 
 bench: setup ## Print the published figures, side by side in one run.
 	@$(BIN)/python -m bench
+
+MINUTES ?= 10
+SEED ?= 1
+chaos: setup ## Kill everything for MINUTES, beginning with SEED, and judge every log (tests/resilience/README.md).
+	@PYTHONPATH=tests $(BIN)/python -m resilience.chaos --minutes $(MINUTES) --seed $(SEED) --real
 
 lock: ## Resolve the dependencies anew and pin them in requirements.lock.
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --python-version 3.11 \

@@ -3,13 +3,13 @@
 import statistics
 from collections.abc import Awaitable, Callable
 
-from bench.rivals import binary_s, libsumo_s, traci_s
+from bench.rivals import binary_process_s, binary_s, libsumo_s, traci_s
 from bench.stack import stack
 from milepost.client import Milepost
 from milepost.event.v1.event_pb2 import Event, EventKind
 from milepost.session.v1.session_pb2 import Session
 
-ROUNDS = 3
+ROUNDS = 5
 
 
 async def measure() -> None:
@@ -21,7 +21,8 @@ async def measure() -> None:
             session = await client.sessions.wait((await client.sessions.create_demo(seed=1)).session_id)
             seconds.setdefault("Milepost, RunStarted to end", []).append(await _stepping_s(client, session))
             rivals: dict[str, Callable[[Session], Awaitable[float]]] = {
-                "bare sumo binary": binary_s,
+                "bare sumo binary, first step to end": binary_s,
+                "bare sumo binary, the whole process": binary_process_s,
                 "bare libsumo loop": libsumo_s,
                 "TraCI loop, reading every 10 steps": traci_s,
             }

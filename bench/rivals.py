@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,9 +68,15 @@ def environment(session: Session) -> dict[str, str]:
 
 async def binary_s(session: Session) -> float:
     """Seconds the bare binary takes, from its first step to its end, as it prints them."""
-    command = [str(Path(sys.executable).with_name("sumo")), *session.execution.arguments]
-    output = await _run(session, [*command, "--duration-log.statistics"])
-    return _seconds(_DURATION, output)
+    return _seconds(_DURATION, await _run(session, _binary(session)))
+
+
+async def binary_process_s(session: Session) -> float:
+    """Seconds the process of the bare binary takes: as above, with loading before and writing after it."""
+    with laid_out(session) as folder:
+        began = time.perf_counter()
+        await _output(session, _binary(session), folder)
+        return time.perf_counter() - began
 
 
 async def libsumo_s(session: Session) -> float:
@@ -83,20 +90,29 @@ async def traci_s(session: Session) -> float:
     return await _loop_s(session, [sys.executable, "-c", TRACI, str(session.scene.end_time_s), sumo])
 
 
+def _binary(session: Session) -> list[str]:
+    sumo = str(Path(sys.executable).with_name("sumo"))
+    return [sumo, *session.execution.arguments, "--duration-log.statistics"]
+
+
 async def _loop_s(session: Session, command: Sequence[str]) -> float:
     return _seconds(re.compile(r"LOOP ([0-9.]+)"), await _run(session, [*command, *session.execution.arguments]))
 
 
 async def _run(session: Session, command: Sequence[str]) -> str:
     with laid_out(session) as folder:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            cwd=folder,
-            env=environment(session),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        output, _ = await process.communicate()
+        return await _output(session, command, folder)
+
+
+async def _output(session: Session, command: Sequence[str], folder: Path) -> str:
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=folder,
+        env=environment(session),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
     if process.returncode:
         raise RuntimeError(output.decode())
     return output.decode()

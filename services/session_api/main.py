@@ -1,6 +1,7 @@
 """What the session API is made of."""
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 from milepost.blob.v1.blob_service_pb2_grpc import BlobServiceStub
@@ -20,13 +21,18 @@ from session_api.adapters.event_feed import follow_store
 from session_api.adapters.scenario_service import ScenarioServiceAdapter
 from session_api.adapters.session_service import SessionServiceAdapter
 from session_api.application.admission import Admission
-from session_api.application.command_session import CommandSession
+from session_api.application.append_command import AppendCommand
+from session_api.application.begin_log import BeginLog
 from session_api.application.create_demo_session import CreateDemoSession
 from session_api.application.create_session import CreateSession
+from session_api.application.reap import Reap
 from session_api.application.receive_upload import ReceiveUpload
 from session_api.application.reconcile_orders import ReconcileOrders
 from session_api.application.store_scenario import StoreScenario
 from session_api.application.validate_scenario import ValidateScenario
+from session_api.application.verbs import Verbs
+from session_api.gateways.fleet import Fleet
+from session_api.gateways.replays import Replays
 from session_api.gateways.scenarios_sql import Scenarios
 from session_api.gateways.sessions_sql import Sessions
 from session_api.gateways.work_orders import WorkOrders
@@ -55,7 +61,19 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
         sessions, scenarios = Sessions(engine), Scenarios(engine)
         orders = WorkOrders(js, lease_s=settings.lease_s)
         limits = UploadLimits(max_total_bytes=settings.upload_max_bytes)
-        create = CreateSession(js, sessions, scenarios, orders, Admission(js), settings.pool)
+        begin = BeginLog(js, sessions, Admission(js))
+        create = CreateSession(begin, sessions, scenarios, orders, settings.pool)
+        fleet = Fleet(broker)
+        await fleet.listen()
+        verbs = Verbs.of(
+            AppendCommand(js, LogReader(store, js), sessions, orders),
+            begin=begin,
+            scenarios=scenarios,
+            blobs=blobs,
+            fleet=fleet,
+            replays=Replays(broker),
+            undelete_window=timedelta(seconds=settings.undelete_window_s),
+        )
         store_scenario = StoreScenario(scenarios, blobs, limits)
 
         server = GrpcServer(settings.listen)
@@ -63,7 +81,7 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
             SessionServiceAdapter(
                 create=create,
                 create_demo=CreateDemoSession(create, store_scenario),
-                command=CommandSession(js, LogReader(store, js), sessions, orders),
+                verbs=verbs,
                 sessions=sessions,
             ),
             server.server,
@@ -81,9 +99,10 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
         async with serving(server, SERVICES, grace_s=settings.drain_s), asyncio.TaskGroup() as tasks:
             feed = tasks.create_task(follow_store(store, sessions), name="feed")
             reconciler = tasks.create_task(ReconcileOrders(sessions, orders, settings.reconcile_s)(), name="reconcile")
+            reaper = tasks.create_task(Reap(sessions, verbs.end, settings.reap_s)(), name="reap")
             lifetime.ready(server.address)
             await lifetime.stop.wait()
-            await cancel(feed, reconciler)
+            await cancel(feed, reconciler, reaper)
     await disconnect(broker)
 
 

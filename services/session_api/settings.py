@@ -20,3 +20,7 @@ class SessionApiSettings(ServiceSettings):
     """How often work orders are compared with what the sessions want, seconds."""
     upload_max_bytes: int = 1024**3
     """Largest scenario, inflated, bytes."""
+    undelete_window_s: float = 7 * 86400.0
+    """How long a deleted session can be undeleted, seconds."""
+    reap_s: float = 10.0
+    """How often sessions that stood for too long, or are past their undelete window, are looked for, seconds."""

@@ -119,6 +119,13 @@ def events(session_id: str, message: LogMessage) -> Iterator[Event]:
         yield event(session_id, message.headers.first_seq + offset, message.headers, source)
 
 
+def record_payload(kind: int, payload: bytes) -> Message:
+    """A record's payload as a message."""
+    built: Message = getattr(Event(), _FIELD_NAME[kind])
+    built.MergeFromString(payload)
+    return built
+
+
 def event_kind(source: Event) -> int:
     """Number of an event's kind. Raises KeyError when it has no payload."""
     name = source.WhichOneof("payload")

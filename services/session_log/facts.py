@@ -7,7 +7,9 @@ from session_log.domain.fold import (
     Created,
     Ended,
     Fact,
+    Hidden,
     LetGo,
+    Opened,
     Progressed,
     Recovered,
     Requested,
@@ -17,7 +19,27 @@ from session_log.domain.fold import (
 )
 from session_log.domain.lifecycle import State, Verb
 
-_VERBS = {"start": Verb.START, "cancel": Verb.CANCEL}
+_VERBS = {
+    "start": Verb.START,
+    "cancel": Verb.CANCEL,
+    "suspend": Verb.SUSPEND,
+    "resume": Verb.RESUME,
+    "restart": Verb.RESTART,
+    "terminate": Verb.TERMINATE,
+    "rollback": Verb.ROLLBACK,
+    "checkpoint": Verb.CHECKPOINT,
+    "intervene": Verb.INTERVENE,
+    "set_pace": Verb.PACE,
+    "step": Verb.PACE,
+    "run_until": Verb.PACE,
+    "fork": Verb.FORK,
+    "delete": Verb.DELETE,
+    "undelete": Verb.UNDELETE,
+    "pin": Verb.PIN,
+    "delete_checkpoint": Verb.PIN,
+}
+# What UpdateSession may change while a worker has the session.
+_ALWAYS_UPDATED = frozenset({"display_name", "labels", "spec.limits", "spec.checkpoints"})
 _ENDS = {
     "session_completed": State.COMPLETED,
     "session_failed": State.FAILED,
@@ -32,7 +54,12 @@ def fact(event: Event) -> Fact:
         case "session_created":
             return Created(auto_start=event.session_created.auto_start)
         case "attempt_claimed":
-            return Claimed(attempt=event.attempt_claimed.attempt, worker_id=event.attempt_claimed.worker_id)
+            claimed = event.attempt_claimed
+            return Claimed(claimed.attempt, claimed.worker_id, claimed.fruitless_attempts)
+        case "run_opened":
+            return Opened(event.run_opened.run)
+        case "session_deleted" | "session_undeleted":
+            return Hidden(deleted=kind == "session_deleted")
         case "run_started":
             return Stepping()
         case "session_completed" | "session_failed" | "session_cancelled":
@@ -54,7 +81,10 @@ def fact(event: Event) -> Fact:
 
 def verb_of(command: CommandRequested) -> Verb:
     """The verb a command asks for. Raises KeyError for one this release does not know."""
-    return _VERBS[command.WhichOneof("verb") or ""]
+    asked = command.WhichOneof("verb") or ""
+    if asked == "update":
+        return Verb.UPDATE if _ALWAYS_UPDATED.issuperset(command.update.update_mask) else Verb.UPDATE_TASK
+    return _VERBS[asked]
 
 
 def fold_event(life: SessionLife, event: Event) -> SessionLife:

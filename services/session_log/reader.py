@@ -4,20 +4,30 @@ While the store does not answer, a log the broker still holds from its first eve
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import grpc
 import structlog
 from nats.js import JetStreamContext
 
-from milepost.event.v1.event_pb2 import Event, EventKind, SessionCreated
+from milepost.event.v1.event_pb2 import (
+    CommandRequested,
+    Event,
+    EventKind,
+    JournalEntry,
+    RunStarted,
+    SessionCreated,
+    SessionDeleted,
+    SessionUpdated,
+)
 from milepost.event.v1.event_service_pb2 import GetHeadRequest, ReadEventsRequest
 from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
 from session_log.broker_log import read_tail
-from session_log.codec import SIMULATION_KINDS, event_kind, events
+from session_log.codec import events
 from session_log.domain.fold import SessionLife
 from session_log.facts import fold_event
+from session_log.past import PAST_KINDS, Past, past_of, wish_after
 from session_log.writer import Place
 
 log = structlog.get_logger()
@@ -39,6 +49,10 @@ LIFE_KINDS = (
     EventKind.EVENT_KIND_COMMAND_REJECTED,
     EventKind.EVENT_KIND_SESSION_RECOVERED,
     EventKind.EVENT_KIND_HANDED_OVER,
+    EventKind.EVENT_KIND_RUN_OPENED,
+    EventKind.EVENT_KIND_SESSION_UPDATED,
+    EventKind.EVENT_KIND_SESSION_DELETED,
+    EventKind.EVENT_KIND_SESSION_UNDELETED,
 )
 """Kinds that the fold of a session's life needs."""
 
@@ -60,6 +74,14 @@ class LogSoFar:
     life: SessionLife
     place: Place
     created: SessionCreated
+    requests: Mapping[str, CommandRequested]
+    """Every command, by its id."""
+    wish: SessionUpdated = field(default_factory=SessionUpdated)
+    """Names and task as they were last asked for. Seed and options may differ from those of a run that has begun."""
+    started: RunStarted = field(default_factory=RunStarted)
+    """How the session was last executed; empty before its first RunStarted."""
+    deleted: SessionDeleted = field(default_factory=SessionDeleted)
+    """The last deletion, also when it was undone."""
 
 
 class LogReader:
@@ -72,25 +94,56 @@ class LogReader:
     async def read(self, tenant: str, session_id: str) -> LogSoFar:
         """The log's life up to now. Raises UnknownSession; waits while neither side can tell."""
         known, place = await self._read(tenant, session_id, LIFE_KINDS)
-        life, created = SessionLife(), SessionCreated()
+        life, created, wish = SessionLife(), SessionCreated(), SessionUpdated()
+        started, deleted = RunStarted(), SessionDeleted()
+        requests: dict[str, CommandRequested] = {}
         for event in known:
-            if event.HasField("session_created"):
-                created = event.session_created
+            match event.WhichOneof("payload"):
+                case "session_created":
+                    created = event.session_created
+                    wish = SessionUpdated(
+                        display_name=created.display_name, labels=created.labels, spec=created.spec, scene=created.scene
+                    )
+                case "session_updated":
+                    wish = event.session_updated
+                case "run_opened":
+                    wish = wish_after(wish, event.run_opened)
+                case "run_started":
+                    started = event.run_started
+                case "session_deleted":
+                    deleted = event.session_deleted
+                case "command_requested":
+                    requests[event.command_requested.command_id] = event.command_requested
             life = fold_event(life, event)
-        return LogSoFar(life, place, created)
+        return LogSoFar(life, place, created, requests, wish, started, deleted)
 
-    async def read_simulation(self, tenant: str, session_id: str, *, run: int, upto_seq: int) -> list[Event]:
-        """What a run has simulated, up to `upto_seq`: the events a new attempt is judged by. Raises as `read`."""
-        known, _ = await self._read(tenant, session_id, tuple(SIMULATION_KINDS))
-        return [
-            event
-            for event in known
-            if event.run == run and event.seq <= upto_seq and event_kind(event) in SIMULATION_KINDS
-        ]
+    async def read_past(
+        self,
+        tenant: str,
+        session_id: str,
+        *,
+        run: int = 0,
+        upto_seq: int | None = None,
+        origin: Sequence[JournalEntry] = (),
+    ) -> Past:
+        """The past of a run (0: the latest), up to `upto_seq`; `origin` as in `past_of`.
 
-    async def _read(self, tenant: str, session_id: str, kinds: Sequence[int]) -> tuple[list[Event], Place]:
+        Raises as `read`, and ValueError for an unknown run.
+        """
+        known, _ = await self._read(tenant, session_id, PAST_KINDS)
+        events = [event for event in known if upto_seq is None or event.seq <= upto_seq]
+        return past_of(events, run or max(event.run for event in events), origin)
+
+    async def gained(self, tenant: str, session_id: str, *, after_seq: int) -> bool:
+        """Whether an interval stands in the log after `after_seq` (log.md R10). Raises as `read`."""
+        known, _ = await self._read(tenant, session_id, (EventKind.EVENT_KIND_INTERVAL_CLOSED,), after_seq=after_seq)
+        return any(event.HasField("interval_closed") and event.seq > after_seq for event in known)
+
+    async def _read(
+        self, tenant: str, session_id: str, kinds: Sequence[int], *, after_seq: int = 0
+    ) -> tuple[list[Event], Place]:
         while True:
-            stored = await self._read_store(session_id, kinds)
+            stored = await self._read_store(session_id, kinds, after_seq)
             if stored is not None:
                 return await self._with_tail(tenant, session_id, *stored)
             from_broker, place = await self._with_tail(tenant, session_id, [], Place())
@@ -99,11 +152,13 @@ class LogReader:
             log.warning("log is readable nowhere yet", session=session_id)
             await asyncio.sleep(_RETRY_WAIT_S)
 
-    async def _read_store(self, session_id: str, kinds: Sequence[int]) -> tuple[list[Event], Place] | None:
+    async def _read_store(
+        self, session_id: str, kinds: Sequence[int], after_seq: int
+    ) -> tuple[list[Event], Place] | None:
         """What is stored and where it ends; None when the store cannot tell. Raises UnknownSession."""
         try:
             head = await self._store.GetHead(GetHeadRequest(session_id=session_id), timeout=STORE_TIMEOUT_S)
-            stored = [event async for event in self._pages(session_id, head.head_seq, kinds)]
+            stored = [event async for event in self._pages(session_id, head.head_seq, kinds, after_seq)]
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 raise UnknownSession(session_id) from error
@@ -111,8 +166,14 @@ class LogReader:
             return None
         return stored, Place(stream_seq=head.stream_seq, seq=head.head_seq)
 
-    async def _pages(self, session_id: str, head_seq: int, kinds: Sequence[int]) -> AsyncIterator[Event]:
-        request = ReadEventsRequest(session_id=session_id, kinds=[EventKind.ValueType(kind) for kind in kinds])
+    async def _pages(
+        self, session_id: str, head_seq: int, kinds: Sequence[int], after_seq: int
+    ) -> AsyncIterator[Event]:
+        if after_seq >= head_seq:
+            return
+        request = ReadEventsRequest(
+            session_id=session_id, kinds=[EventKind.ValueType(kind) for kind in kinds], cursor=after_seq
+        )
         while True:
             page = await self._store.ReadEvents(request, timeout=STORE_TIMEOUT_S)
             for event in page.events:

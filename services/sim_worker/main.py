@@ -6,6 +6,7 @@ import shutil
 import structlog
 
 from milepost.blob.v1.blob_service_pb2_grpc import BlobServiceStub
+from milepost.dispatch.v1.dispatch_pb2 import WorkerPresence
 from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
 from runtime.blobs import Blobs
 from runtime.broker import connect, disconnect, ensure_streams, jetstream
@@ -14,13 +15,22 @@ from runtime.grpc_server import GrpcServer, serving
 from runtime.process import Lifetime, cancel, run_service
 from runtime.settings import DEFAULT_TENANT
 from session_log.reader import LogReader
-from sim_worker.adapters.presence import announce, answer_questions
+from sim_worker.adapters.presence import announce, answer_questions, answer_replays
+from sim_worker.application.answer_question import AnswerQuestion
+from sim_worker.application.answer_replays import AnswerReplays
+from sim_worker.application.choose_start import ChooseStart
+from sim_worker.application.end_session import EndSession
+from sim_worker.application.fetch_past import FetchPast
 from sim_worker.application.keep_artifacts import KeepArtifacts
+from sim_worker.application.look_out import LookOut
 from sim_worker.application.prepare_scene import PrepareScene
+from sim_worker.application.relieve_pressure import RelievePressure
 from sim_worker.application.run_attempt import RunAttempt
 from sim_worker.application.simulate import Limits, Simulate
+from sim_worker.application.snapshots import Snapshots
 from sim_worker.application.work import Work
 from sim_worker.gateways.frame_interest import FrameInterests
+from sim_worker.gateways.machine import Machine, disk_bytes
 from sim_worker.gateways.scene_files import SceneFiles
 from sim_worker.gateways.zygote import Zygote
 from sim_worker.settings import SimWorkerSettings
@@ -57,13 +67,19 @@ async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
             stall_timeout_s=settings.stall_timeout_s,
             niceness=settings.niceness,
         )
+        snapshots = Snapshots()
+        fetch_past = FetchPast(reader, blobs)
+        prepare_scene = PrepareScene(SceneFiles(settings.work_dir / "cache", blobs))
+        simulate = Simulate(zygote, limits, broker, reader, interests, snapshots, blobs, settings.worker_id)
         run_attempt = RunAttempt(
-            broker=broker,
             js=js,
             reader=reader,
-            prepare_scene=PrepareScene(SceneFiles(settings.work_dir / "cache", blobs)),
-            simulate=Simulate(zygote, limits, broker, interests, settings.worker_id),
-            keep_artifacts=KeepArtifacts(blobs, settings.artifact_limit_mib * _MIB),
+            fetch_past=fetch_past,
+            choose_start=ChooseStart(snapshots, prepare_scene, blobs, zygote),
+            simulate=simulate,
+            end=EndSession(KeepArtifacts(blobs, settings.artifact_limit_mib * _MIB), fetch_past),
+            look_out=LookOut(broker),
+            snapshots=snapshots,
             sessions_folder=sessions_folder,
             worker_id=settings.worker_id,
             stopping=lifetime.stop,
@@ -80,26 +96,28 @@ async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
             lease_s=settings.lease_s,
             stopping=lifetime.stop,
         )
-        await answer_questions(broker, worker_id=settings.worker_id, runs=work.runs)
+        machine = Machine(sessions_folder, settings.min_memory_mib * _MIB, settings.min_disk_mib * _MIB)
+        relieve = RelievePressure(machine, work, simulate.children, lambda key: disk_bytes(sessions_folder, key))
+        replays = AnswerReplays(broker, reader, fetch_past, prepare_scene, zygote, limits, snapshots, sessions_folder)
+        await answer_questions(broker, worker_id=settings.worker_id, answer=AnswerQuestion(work, simulate.children))
+        await answer_replays(broker, pool=settings.pool, answer=replays)
+
+        def refresh(presence: WorkerPresence) -> None:
+            presence.busy, presence.cpu_load = work.busy, machine.cpu_load()
+            presence.closed_because = f"{relieve.closed_because} pressure" if relieve.closed_because else ""
+
         server = GrpcServer(settings.listen)
         async with serving(server, (), grace_s=settings.drain_s), asyncio.TaskGroup() as tasks:
-            presence = tasks.create_task(
-                announce(
-                    broker,
-                    worker_id=settings.worker_id,
-                    pool=settings.pool,
-                    slots=settings.slots,
-                    busy=lambda: work.busy,
-                ),
-                name="presence",
-            )
+            here = WorkerPresence(worker_id=settings.worker_id, pool=settings.pool, slots=settings.slots)
+            presence = tasks.create_task(announce(broker, here, refresh), name="presence")
+            relieving = tasks.create_task(relieve(), name="pressure")
             working = tasks.create_task(work(), name="work")
             lifetime.ready(server.address)
             await lifetime.stop.wait()
             done, _ = await asyncio.wait({working}, timeout=HAND_OVER_S)
             if not done:
                 log.warning("hand-over took too long", busy=work.busy)
-            await cancel(working, presence)
+            await cancel(working, presence, relieving)
     await zygote.close()
     await disconnect(broker)
 

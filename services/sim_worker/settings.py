@@ -45,5 +45,9 @@ class SimWorkerSettings(ServiceSettings):
     """How long SUMO may take to load a scenario, seconds."""
     stall_timeout_s: float = 300.0
     """How long a single step may take, seconds."""
+    min_memory_mib: int = 512
+    """With less left on the machine the largest session is suspended, MiB."""
+    min_disk_mib: int = 512
+    """With less left on the disk of `work_dir` the largest session is suspended, MiB."""
     niceness: int = 5
     """Niceness of simulations: services stay answerable."""

@@ -1,22 +1,30 @@
 """`milepost.session.v1.SessionService` over the use cases."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 
 from milepost.errors.v1 import errors_pb2
-from milepost.event.v1.event_pb2 import CancelCommand, CommandRequested, StartCommand
+from milepost.event.v1.event_pb2 import (
+    CheckpointCommand,
+    RollbackCommand,
+    RunUntilCommand,
+    SetPaceCommand,
+    StepCommand,
+)
 from milepost.session.v1 import session_service_pb2 as pb
 from milepost.session.v1.session_pb2 import Session
 from milepost.session.v1.session_service_pb2_grpc import SessionServiceServicer
 from runtime.errors import CallRefused
 from runtime.settings import DEFAULT_TENANT
 from session_api.adapters.paging import DEFAULT_PAGE_SIZE, decode_token, encode_token
-from session_api.application.command_session import CommandSession
+from session_api.application.append_command import Caller
 from session_api.application.create_demo_session import CreateDemoSession
 from session_api.application.create_session import CreateSession
+from session_api.application.refusals import not_found
+from session_api.application.verbs import Verbs
 from session_api.gateways.sessions_sql import Sessions
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -33,7 +41,7 @@ class SessionServiceAdapter(SessionServiceServicer):
 
     create: CreateSession
     create_demo: CreateDemoSession
-    command: CommandSession
+    verbs: Verbs
     sessions: Sessions
 
     async def CreateSession(self, request: pb.CreateSessionRequest, context: Context) -> pb.CreateSessionResponse:
@@ -55,11 +63,7 @@ class SessionServiceAdapter(SessionServiceServicer):
             timeout_s=MIN_SEQ_WAIT_S if request.min_seq else 0,
         )
         if session is None:
-            raise CallRefused(
-                errors_pb2.ERROR_REASON_SESSION_NOT_FOUND,
-                f"no session {request.session_id!r}",
-                metadata={"session_id": request.session_id},
-            )
+            raise not_found(request.session_id)
         if session.seq < request.min_seq:
             raise CallRefused(
                 errors_pb2.ERROR_REASON_NOT_STORED_YET,
@@ -74,7 +78,11 @@ class SessionServiceAdapter(SessionServiceServicer):
         """See the proto."""
         size = request.page_size or DEFAULT_PAGE_SIZE
         found = await self.sessions.page(
-            DEFAULT_TENANT, size=size + 1, after=decode_token(request.page_token), states=request.states
+            DEFAULT_TENANT,
+            size=size + 1,
+            after=decode_token(request.page_token),
+            states=request.states,
+            show_deleted=request.show_deleted,
         )
         page = found[:size]
         token = ""
@@ -84,29 +92,174 @@ class SessionServiceAdapter(SessionServiceServicer):
 
     async def StartSession(self, request: pb.StartSessionRequest, context: Context) -> pb.StartSessionResponse:
         """See the proto."""
-        command = CommandRequested(start=StartCommand())
-        session = await self._command(request.session_id, command, request.request_id, context)
+        session = await self.verbs.start(_caller(request, context), request.session_id)
         return pb.StartSessionResponse(session=_basic(session))
 
     async def CancelSession(self, request: pb.CancelSessionRequest, context: Context) -> pb.CancelSessionResponse:
         """See the proto."""
-        command = CommandRequested(cancel=CancelCommand(), comment=request.comment)
-        session = await self._command(request.session_id, command, request.request_id, context)
+        caller = _caller(request, context)
+        session = await self.verbs.end.cancel(caller, request.session_id, comment=request.comment)
         return pb.CancelSessionResponse(session=_basic(session))
 
-    async def _command(self, session_id: str, command: CommandRequested, request_id: str, context: Context) -> Session:
-        left_s = context.time_remaining()
-        return await self.command(
-            DEFAULT_TENANT,
-            session_id,
-            command,
-            request_id=request_id,
-            wait_s=None if left_s is None else max(0.0, left_s - _DEADLINE_MARGIN_S),
+    async def TerminateSession(
+        self, request: pb.TerminateSessionRequest, context: Context
+    ) -> pb.TerminateSessionResponse:
+        """See the proto."""
+        session = await self.verbs.end.terminate(_caller(request, context), request.session_id)
+        return pb.TerminateSessionResponse(session=_basic(session))
+
+    async def SuspendSession(self, request: pb.SuspendSessionRequest, context: Context) -> pb.SuspendSessionResponse:
+        """See the proto."""
+        session = await self.verbs.suspend(_caller(request, context), request.session_id)
+        return pb.SuspendSessionResponse(session=_basic(session))
+
+    async def ResumeSession(self, request: pb.ResumeSessionRequest, context: Context) -> pb.ResumeSessionResponse:
+        """See the proto."""
+        session = await self.verbs.resume(
+            _caller(request, context),
+            request.session_id,
+            checkpoint_id=request.checkpoint_id,
+            end_time_s=request.end_time_s if request.HasField("end_time_s") else None,
         )
+        return pb.ResumeSessionResponse(session=_basic(session))
+
+    async def RestartSession(self, request: pb.RestartSessionRequest, context: Context) -> pb.RestartSessionResponse:
+        """See the proto."""
+        session = await self.verbs.restart(_caller(request, context), request.session_id)
+        return pb.RestartSessionResponse(session=_basic(session))
+
+    async def UpdateSession(self, request: pb.UpdateSessionRequest, context: Context) -> pb.UpdateSessionResponse:
+        """See the proto."""
+        session = await self.verbs.update(_caller(request, context), request)
+        return pb.UpdateSessionResponse(session=_basic(session))
+
+    async def RollbackSession(self, request: pb.RollbackSessionRequest, context: Context) -> pb.RollbackSessionResponse:
+        """See the proto."""
+        if request.WhichOneof("to") == "checkpoint_id":
+            to = RollbackCommand(checkpoint_id=request.checkpoint_id)
+        else:
+            to = RollbackCommand(sim_time_s=request.sim_time_s)
+        session = await self.verbs.rollback(_caller(request, context), request.session_id, to)
+        return pb.RollbackSessionResponse(session=_basic(session))
+
+    async def CreateCheckpoint(
+        self, request: pb.CreateCheckpointRequest, context: Context
+    ) -> pb.CreateCheckpointResponse:
+        """See the proto."""
+        asked = CheckpointCommand(name=request.name, pinned=request.pinned, state_file=request.state_file)
+        made, session = await self.verbs.checkpoints.create(_caller(request, context), request.session_id, asked)
+        return pb.CreateCheckpointResponse(checkpoint=made, session=_basic(session))
+
+    async def PinCheckpoint(self, request: pb.PinCheckpointRequest, context: Context) -> pb.PinCheckpointResponse:
+        """See the proto."""
+        session = await self.verbs.checkpoints.pin(
+            _caller(request, context), request.session_id, request.checkpoint_id, pinned=request.pinned
+        )
+        return pb.PinCheckpointResponse(session=_basic(session))
+
+    async def DeleteCheckpoint(
+        self, request: pb.DeleteCheckpointRequest, context: Context
+    ) -> pb.DeleteCheckpointResponse:
+        """See the proto."""
+        session = await self.verbs.checkpoints.delete(
+            _caller(request, context), request.session_id, request.checkpoint_id
+        )
+        return pb.DeleteCheckpointResponse(session=_basic(session))
+
+    async def ForkSession(self, request: pb.ForkSessionRequest, context: Context) -> pb.ForkSessionResponse:
+        """See the proto."""
+        return pb.ForkSessionResponse(session=_basic(await self.verbs.fork(_caller(request, context), request)))
+
+    async def ApplyIntervention(
+        self, request: pb.ApplyInterventionRequest, context: Context
+    ) -> pb.ApplyInterventionResponse:
+        """See the proto."""
+        caller = _caller(request, context)
+        if request.validate_only:
+            await self.verbs.intervene.check(caller, request.session_id, request.intervention)
+            return pb.ApplyInterventionResponse()
+        appended, outcome = await self.verbs.intervene(
+            caller, request.session_id, request.intervention, comment=request.comment
+        )
+        answer = pb.ApplyInterventionResponse(command_id=appended.command_id, seq=appended.seq)
+        if outcome is not None:
+            answer.applied, answer.step, answer.sim_time_s = True, outcome.step, outcome.sim_time_s
+            answer.seq = outcome.seq
+        return answer
+
+    async def SetPace(self, request: pb.SetPaceRequest, context: Context) -> pb.SetPaceResponse:
+        """See the proto."""
+        asked = SetPaceCommand(factor=request.factor, paused=request.paused)
+        session = await self.verbs.pace.set(_caller(request, context), request.session_id, asked)
+        return pb.SetPaceResponse(session=_basic(session))
+
+    async def StepSession(self, request: pb.StepSessionRequest, context: Context) -> pb.StepSessionResponse:
+        """See the proto."""
+        asked = StepCommand(steps=request.steps)
+        session = await self.verbs.pace.step(_caller(request, context), request.session_id, asked)
+        return pb.StepSessionResponse(session=_basic(session))
+
+    async def RunUntil(self, request: pb.RunUntilRequest, context: Context) -> pb.RunUntilResponse:
+        """See the proto."""
+        asked = RunUntilCommand(sim_time_s=request.sim_time_s)
+        session = await self.verbs.pace.run_until(_caller(request, context), request.session_id, asked)
+        return pb.RunUntilResponse(session=_basic(session))
+
+    async def DeleteSession(self, request: pb.DeleteSessionRequest, context: Context) -> pb.DeleteSessionResponse:
+        """See the proto."""
+        session = await self.verbs.delete(_caller(request, context), request.session_id)
+        return pb.DeleteSessionResponse(session=_basic(session))
+
+    async def UndeleteSession(self, request: pb.UndeleteSessionRequest, context: Context) -> pb.UndeleteSessionResponse:
+        """See the proto."""
+        session = await self.verbs.delete.undo(_caller(request, context), request.session_id)
+        return pb.UndeleteSessionResponse(session=_basic(session))
+
+    async def GetSessionState(self, request: pb.GetSessionStateRequest, context: Context) -> pb.GetSessionStateResponse:
+        """See the proto."""
+        state, cached = await self.verbs.replay.state(
+            _patience(context),
+            request.session_id,
+            sim_time_s=request.sim_time_s if request.HasField("sim_time_s") else None,
+            run=request.run,
+        )
+        return pb.GetSessionStateResponse(state=state, cached=cached)
+
+    async def VerifySession(self, request: pb.VerifySessionRequest, context: Context) -> pb.VerifySessionResponse:
+        """See the proto."""
+        verified = await self.verbs.replay.verify(_patience(context), request.session_id, run=request.run)
+        return pb.VerifySessionResponse(
+            exact=not verified.difference and not verified.diverged_step,
+            records=verified.records,
+            diverged_step=verified.diverged_step,
+            difference=verified.difference,
+        )
+
+    async def ExplainSession(self, request: pb.ExplainSessionRequest, context: Context) -> pb.ExplainSessionResponse:
+        """See the proto."""
+        return await self.verbs.explain(DEFAULT_TENANT, request.session_id)
+
+
+class _Commanding(Protocol):
+    """A request that commands."""
+
+    @property
+    def request_id(self) -> str:
+        """Makes a retry safe."""
+
+
+def _caller(request: _Commanding, context: Context) -> Caller:
+    """Who asks, with what is left of the call's deadline but for the answer's way."""
+    return replace(_patience(context), request_id=request.request_id)
+
+
+def _patience(context: Context) -> Caller:
+    left_s = context.time_remaining()
+    return Caller(DEFAULT_TENANT, wait_s=None if left_s is None else max(0.0, left_s - _DEADLINE_MARGIN_S))
 
 
 def _basic(session: Session) -> Session:
     """The BASIC view of a session this call owns."""
-    session.ClearField("execution")
-    session.ClearField("artifacts")
+    for field in ("execution", "artifacts", "checkpoints", "attempts"):
+        session.ClearField(field)
     return session

@@ -1,11 +1,13 @@
 """The projection of sessions and the idempotency keys, in SQL."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import TypeVar
 
-from sqlalchemy import and_, insert, select, tuple_, update
+from sqlalchemy import func, insert, or_, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -13,9 +15,12 @@ from milepost.event.v1.event_pb2 import Event
 from milepost.event.v1.event_service_pb2 import Position
 from milepost.session.v1.session_pb2 import Session
 from runtime.database import GroupCommit
-from session_api.gateways.session_resource import apply
-from session_api.gateways.tables import feed, requests, sessions
-from session_log.domain.lifecycle import WANTS_ORDER
+from session_api.gateways.projected import Outcome
+from session_api.gateways.session_writes import Key, apply_events, move_feed, remove_session
+from session_api.gateways.tables import feed, outcomes, requests, sessions
+from session_log.domain.lifecycle import WANTS_ORDER, State
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +40,23 @@ class WantedOrder:
     pool: str
 
 
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Sessions that wait for a worker of a pool."""
+
+    waiting: int
+    """All of them, the one asked for included."""
+    before: int
+    """Those created before the one asked for."""
+
+
 class Sessions:
     """Reads and writes; writers of this process share transactions, readers never wait for them."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._writes = GroupCommit(engine)
-        self._changed = asyncio.Condition()
+        self._waiting: dict[Key, set[asyncio.Event]] = {}
 
     async def remember(self, tenant: str, request_id: str, session_id: str, request_digest: bytes) -> Remembered:
         """Note what a request id is used for; returns the first use when there was one before."""
@@ -67,6 +82,11 @@ class Sessions:
             assert known is not None
             return known
 
+    async def recall(self, tenant: str, request_id: str) -> Remembered | None:
+        """What a request id was used for, if it was."""
+        async with self._engine.connect() as connection:
+            return await _remembered(connection, tenant, request_id)
+
     async def apply(
         self,
         events: Sequence[tuple[str, Event]],
@@ -79,13 +99,18 @@ class Sessions:
         """
 
         async def work(connection: AsyncConnection) -> None:
-            await _apply(connection, events)
+            await apply_events(connection, events)
             if position is not None:
-                await _move_feed(connection, position)
+                await move_feed(connection, position)
 
         await self._writes.run(work)
-        async with self._changed:
-            self._changed.notify_all()
+        for key in {(tenant, event.session_id) for tenant, event in events}:
+            for changed in self._waiting.get(key, ()):
+                changed.set()
+
+    async def remove(self, tenant: str, session_id: str) -> None:
+        """Forget a session; its request ids are kept for ever."""
+        await self._writes.run(lambda connection: remove_session(connection, tenant, session_id))
 
     async def position(self) -> Position | None:
         """How far the projection has followed the store."""
@@ -101,27 +126,72 @@ class Sessions:
         return Session.FromString(row.resource) if row else None
 
     async def get_when(
-        self, tenant: str, session_id: str, *, min_seq: int, timeout_s: float, ended: bool = False
+        self,
+        tenant: str,
+        session_id: str,
+        *,
+        min_seq: int,
+        timeout_s: float,
+        until: Callable[[Session], bool] = lambda _: True,
     ) -> Session | None:
-        """A session once it reflects `min_seq` (and has ended, if asked); the latest known when time is up."""
+        """A session once it reflects `min_seq` and `until` holds; the latest known when time is up."""
 
-        def enough(found: Session | None) -> bool:
-            return found is not None and found.seq >= min_seq and (not ended or found.HasField("end_time"))
+        async def look() -> Session | None:
+            found = await self.get(tenant, session_id)
+            return found if found is not None and found.seq >= min_seq and until(found) else None
 
+        return await self._when((tenant, session_id), look, timeout_s) or await self.get(tenant, session_id)
+
+    async def outcome_when(self, tenant: str, session_id: str, command_id: str, *, timeout_s: float) -> Outcome | None:
+        """What became of a command, once it is known; None when time is up."""
+        query = select(outcomes).where(
+            outcomes.c.tenant == tenant, outcomes.c.session_id == session_id, outcomes.c.command_id == command_id
+        )
+
+        async def look() -> Outcome | None:
+            async with self._engine.connect() as connection:
+                row = (await connection.execute(query)).one_or_none()
+            if row is None:
+                return None
+            return Outcome(
+                row.command_id, row.seq, row.step, row.sim_time_s, row.applied, message=row.message, field=row.field
+            )
+
+        return await self._when((tenant, session_id), look, timeout_s)
+
+    async def _when(self, key: Key, look: Callable[[], Awaitable[T | None]], timeout_s: float) -> T | None:
+        """What `look` finds, looked for anew after every change of the session; None when time is up."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        async with self._changes(key) as changed:
+            while (found := await look()) is None:
+                try:
+                    # The waits alone are bounded: a query that is cut off costs its connection.
+                    async with asyncio.timeout_at(deadline):
+                        await changed.wait()
+                except TimeoutError:
+                    return None
+                changed.clear()
+            return found
+
+    @contextlib.asynccontextmanager
+    async def _changes(self, key: Key) -> AsyncIterator[asyncio.Event]:
+        changed = asyncio.Event()
+        self._waiting.setdefault(key, set()).add(changed)
         try:
-            async with asyncio.timeout(timeout_s):
-                while True:
-                    async with self._changed:
-                        # Read under the condition: no change can be missed between the look and the wait.
-                        found = await self.get(tenant, session_id)
-                        if enough(found):
-                            return found
-                        await self._changed.wait()
-        except TimeoutError:
-            return await self.get(tenant, session_id)
+            yield changed
+        finally:
+            self._waiting[key].discard(changed)
+            if not self._waiting[key]:
+                del self._waiting[key]
 
     async def page(
-        self, tenant: str, *, size: int, after: tuple[datetime, str] | None, states: Collection[int]
+        self,
+        tenant: str,
+        *,
+        size: int,
+        after: tuple[datetime, str] | None,
+        states: Collection[int],
+        show_deleted: bool = False,
     ) -> list[Session]:
         """Sessions, newest first, after a (create time, id)."""
         query = (
@@ -134,6 +204,8 @@ class Sessions:
             query = query.where(tuple_(sessions.c.create_time, sessions.c.session_id) < tuple_(*after))
         if states:
             query = query.where(sessions.c.state.in_(states))
+        if not show_deleted:
+            query = query.where(sessions.c.deleted.is_(False))
         async with self._engine.connect() as connection:
             return [Session.FromString(row.resource) for row in await connection.execute(query)]
 
@@ -145,6 +217,28 @@ class Sessions:
         async with self._engine.connect() as connection:
             return [WantedOrder(row.tenant, row.session_id, row.pool) for row in await connection.execute(query)]
 
+    async def queue(self, session: Session, tenant: str) -> tuple[str, Queue]:
+        """The pool of a session, and who waits for it."""
+        pool = select(sessions.c.pool, sessions.c.create_time).where(
+            sessions.c.tenant == tenant, sessions.c.session_id == session.session_id
+        )
+        pending = sessions.c.state == State.PENDING.value
+        async with self._engine.connect() as connection:
+            mine = (await connection.execute(pool)).one()
+            in_pool = select(func.count()).where(pending, sessions.c.pool == mine.pool)
+            waiting = (await connection.execute(in_pool)).scalar_one()
+            earlier = in_pool.where(sessions.c.create_time < mine.create_time)
+            before = (await connection.execute(earlier)).scalar_one()
+        return mine.pool, Queue(waiting, before)
+
+    async def overdue(self, now: datetime) -> list[tuple[str, Session]]:
+        """Sessions (tenant, session) whose `purge_time` or idle TTL is over at `now` (UTC, naive)."""
+        query = select(sessions.c.tenant, sessions.c.resource).where(
+            or_(sessions.c.purge_time <= now, sessions.c.idle_until <= now)
+        )
+        async with self._engine.connect() as connection:
+            return [(row.tenant, Session.FromString(row.resource)) for row in await connection.execute(query)]
+
 
 async def _remembered(connection: AsyncConnection, tenant: str, request_id: str) -> Remembered | None:
     query = select(requests.c.session_id, requests.c.request_digest).where(
@@ -152,48 +246,3 @@ async def _remembered(connection: AsyncConnection, tenant: str, request_id: str)
     )
     row = (await connection.execute(query)).one_or_none()
     return Remembered(row.session_id, row.request_digest) if row else None
-
-
-async def _apply(connection: AsyncConnection, events: Sequence[tuple[str, Event]]) -> None:
-    grouped: dict[tuple[str, str], list[Event]] = {}
-    for tenant, event in events:
-        grouped.setdefault((tenant, event.session_id), []).append(event)
-    known = await _load(connection, grouped.keys())
-    for key, group in grouped.items():
-        session = Session.FromString(known[key]) if key in known else Session()
-        before = session.seq
-        for event in group:
-            if event.seq == session.seq + 1:
-                apply(session, event)
-        if session.seq == before:
-            continue
-        changed = {"state": session.state, "seq": session.seq, "resource": session.SerializeToString()}
-        if key in known:
-            where = and_(sessions.c.tenant == key[0], sessions.c.session_id == key[1])
-            await connection.execute(update(sessions).where(where).values(changed))
-        else:
-            created = group[0].session_created
-            row = {
-                "tenant": key[0],
-                "session_id": key[1],
-                "pool": created.pool,
-                "create_time": session.create_time.ToDatetime(UTC).replace(tzinfo=None),
-                **changed,
-            }
-            await connection.execute(insert(sessions).values(row))
-
-
-async def _load(connection: AsyncConnection, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
-    if not keys:
-        return {}
-    query = select(sessions.c.tenant, sessions.c.session_id, sessions.c.resource).where(
-        tuple_(sessions.c.tenant, sessions.c.session_id).in_(keys)
-    )
-    return {(row.tenant, row.session_id): row.resource for row in await connection.execute(query)}
-
-
-async def _move_feed(connection: AsyncConnection, position: Position) -> None:
-    values = {"epoch": position.epoch, "stream_seq": position.stream_seq}
-    moved = await connection.execute(update(feed).where(feed.c.one == 1).values(values))
-    if not moved.rowcount:
-        await connection.execute(insert(feed).values(one=1, **values))

@@ -1,10 +1,23 @@
 """The tables of the session API.
 
-`sessions` is a projection of the logs and can be rebuilt from them; `requests` (idempotency keys) and
+`sessions` and `outcomes` are projections of the logs and can be rebuilt from them; `requests` (idempotency keys) and
 `scenarios` are truths of their own and are backed up.
 """
 
-from sqlalchemy import BigInteger, Column, DateTime, Index, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
 
 metadata = MetaData()
 
@@ -28,8 +41,30 @@ sessions = Table(
     Column("create_time", DateTime, nullable=False),
     # A serialised milepost.session.v1.Session, FULL view.
     Column("resource", LargeBinary, nullable=False),
+    # JSON: what the next event needs beside the resource (session_api.gateways.projected).
+    Column("memory", Text, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    # When a deleted session goes for good.
+    Column("purge_time", DateTime),
+    # When a session that just stands has stood for too long.
+    Column("idle_until", DateTime),
     Index("sessions_newest", "tenant", "create_time", "session_id"),
     Index("sessions_state", "state"),
+)
+
+# What became of the commands of a session; goes with it.
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("session_id", String, primary_key=True),
+    Column("command_id", String, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("sim_time_s", Float, nullable=False),
+    Column("applied", Boolean, nullable=False),
+    Column("message", String, nullable=False),
+    Column("field", String, nullable=False),
 )
 
 # How far the projection has followed the store: one row.

@@ -48,6 +48,16 @@ class WorkOrders:
         except nats.errors.Error as error:
             log.warning("order left to the reconciler", session=session_id, error=repr(error))
 
+    async def undelivered(self, *, pool: str, tenant: str) -> int:
+        """Orders no worker has looked at yet; 0 while the broker does not answer."""
+        name = work_consumer(pool=pool, tenant=tenant, lease_s=self._lease_s).durable_name
+        assert name is not None
+        try:
+            info = await self._js.consumer_info(binding(WorkOrder).stream, name)
+        except nats.errors.Error:
+            return 0
+        return info.num_pending or 0
+
     async def _ensure_consumer(self, pool: str, tenant: str) -> None:
         """One consumer per pool, class and tenant, so that tenants can take turns (R8)."""
         async with self._making:

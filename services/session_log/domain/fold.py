@@ -25,6 +25,21 @@ class Claimed:
 
     attempt: int
     worker_id: str
+    fruitless: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """RunOpened."""
+
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """SessionDeleted and SessionUndeleted."""
+
+    deleted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +86,7 @@ class Progressed:
     """Anything else."""
 
 
-Fact = Created | Claimed | Stepping | Recovered | LetGo | Ended | Requested | Answered | Progressed
+Fact = Created | Claimed | Opened | Hidden | Stepping | Recovered | LetGo | Ended | Requested | Answered | Progressed
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +109,13 @@ class SessionLife:
     attempt: int = 0
     worker_id: str = ""
     handed_over: bool = False
+    deleted: bool = False
+    new_run: bool = True
+    """Whether the next claim is the first of its run."""
+    claim_seq: int = 0
+    """Where the latest claim stands."""
+    fruitless: int = 0
+    """Attempts in a row, up to the latest claim, that died without getting any further (log.md R10)."""
     commands: MappingProxyType[str, Command] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
@@ -113,40 +135,57 @@ def fold(life: SessionLife, seq: int, fact: Fact) -> SessionLife:
         return life
     after = replace(life, seq=seq)
     match fact:
-        case Created(auto_start):
-            return replace(after, state=State.PENDING if auto_start else State.CREATED)
-        case Claimed(attempt, worker_id):
-            return replace(
-                after,
-                state=_claimed(life.state, attempt),
-                attempt=attempt,
-                worker_id=worker_id,
-                handed_over=False,
-            )
-        case Stepping():
-            return replace(after, state=State.RUNNING) if life.state is State.PREPARING else after
-        case Recovered():
-            return replace(after, state=State.RUNNING) if life.state is State.RECOVERING else after
-        case LetGo():
-            return replace(after, handed_over=True)
-        case Ended(state):
-            return replace(after, state=state)
+        case Claimed():
+            return _claim(after, fact)
         case Requested(command_id, verb, digest):
             commands = {**life.commands, command_id: Command(command_id, verb, digest)}
             return replace(after, state=_requested(life.state, verb), commands=MappingProxyType(commands))
         case Answered(command_id, applied):
             return _answered(after, command_id, applied=applied)
+        case LetGo():
+            return replace(after, handed_over=True)
+        case Hidden(deleted):
+            return replace(after, deleted=deleted)
+        case Opened(run):
+            return replace(after, state=State.PENDING, run=run, new_run=True, handed_over=False, fruitless=0)
+        case Created() | Stepping() | Recovered() | Ended():
+            return replace(after, state=_moved(life.state, fact))
         case Progressed():
             return after
         case _:
             assert_never(fact)
 
 
-def _claimed(state: State | None, attempt: int) -> State | None:
+def _moved(state: State | None, fact: Created | Stepping | Recovered | Ended) -> State | None:
+    match fact:
+        case Created(auto_start):
+            return State.PENDING if auto_start else State.CREATED
+        case Stepping():
+            return State.RUNNING if state is State.PREPARING else state
+        case Recovered():
+            return State.RUNNING if state is State.RECOVERING else state
+        case Ended(end):
+            return end
+
+
+def _claim(life: SessionLife, claimed: Claimed) -> SessionLife:
+    return replace(
+        life,
+        state=_claimed(life),
+        attempt=claimed.attempt,
+        worker_id=claimed.worker_id,
+        handed_over=False,
+        new_run=False,
+        claim_seq=life.seq,
+        fruitless=claimed.fruitless,
+    )
+
+
+def _claimed(life: SessionLife) -> State | None:
     """A claim carries on what was under way: SUSPENDING and TERMINATING stay."""
-    if state in (State.SUSPENDING, State.TERMINATING):
-        return state
-    return State.PREPARING if attempt == 1 else State.RECOVERING
+    if life.state in (State.SUSPENDING, State.TERMINATING):
+        return life.state
+    return State.PREPARING if life.new_run else State.RECOVERING
 
 
 def _requested(state: State | None, verb: Verb) -> State | None:
@@ -166,5 +205,22 @@ def _answered(life: SessionLife, command_id: str, *, applied: bool) -> SessionLi
     if command is None:
         return life
     commands = MappingProxyType({**life.commands, command_id: replace(command, open=False)})
-    starts = applied and command.verb is Verb.START and life.state is State.CREATED
-    return replace(life, state=State.PENDING if starts else life.state, commands=commands)
+    state = _applied(life.state, command.verb) if applied else _rejected(life.state, command.verb)
+    return replace(life, state=state, commands=commands)
+
+
+def _applied(state: State | None, verb: Verb) -> State | None:
+    match verb, state:
+        case Verb.START, State.CREATED:
+            return State.PENDING
+        case Verb.RESUME, State.SUSPENDED:
+            return State.PENDING
+        case Verb.SUSPEND, _ if state not in ENDED:
+            return State.SUSPENDED
+        case _:
+            return state
+
+
+def _rejected(state: State | None, verb: Verb) -> State | None:
+    """A suspension that could not be made leaves the session running."""
+    return State.RUNNING if verb is Verb.SUSPEND and state is State.SUSPENDING else state

@@ -40,8 +40,11 @@ class Verb(Enum):
     INTERVENE = "intervene"
     PACE = "pace"
     FORK = "fork"
+    UPDATE = "update"
     UPDATE_TASK = "update-task"
+    PIN = "pin"
     DELETE = "delete"
+    UNDELETE = "undelete"
 
 
 ENDED = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
@@ -55,6 +58,9 @@ CLAIMED = frozenset(State) - ENDED - UNCLAIMED
 
 WANTS_ORDER = CLAIMED | {State.PENDING}
 """A work order must exist (log.md R9)."""
+
+COMES_TO_WORKER = frozenset({Verb.CHECKPOINT, Verb.INTERVENE, Verb.PACE})
+"""Verbs that wait in the log until a worker carries them out at a step boundary."""
 
 _STEPPING = frozenset({State.PENDING, State.PREPARING, State.RUNNING, State.RECOVERING})
 
@@ -71,9 +77,14 @@ LEGAL: dict[Verb, frozenset[State]] = {
     Verb.INTERVENE: _STEPPING,
     Verb.PACE: _STEPPING,
     Verb.FORK: frozenset(State) - {State.CREATED, State.PENDING},
+    # Names, labels and limits.
+    Verb.UPDATE: frozenset(State),
     Verb.UPDATE_TASK: ENDED | {State.CREATED, State.SUSPENDED},
+    Verb.PIN: frozenset(State),
     Verb.DELETE: ENDED | {State.CREATED, State.SUSPENDED},
+    Verb.UNDELETE: frozenset(),
 }
+"""Of a session that is there; of a deleted one `undelete` alone is legal."""
 
 
 @dataclass(eq=False)
@@ -82,17 +93,20 @@ class IllegalVerb(Exception):
 
     state: State
     verb: Verb
+    deleted: bool = False
 
     def __str__(self) -> str:
-        return f"cannot {self.verb.value} a session that is {self.state.name}"
+        return f"cannot {self.verb.value} a session that is {'deleted' if self.deleted else self.state.name}"
 
 
-def legal_verbs(state: State) -> tuple[Verb, ...]:
+def legal_verbs(state: State, *, deleted: bool = False) -> tuple[Verb, ...]:
     """What a client can ask of a session in this state, in the order of Verb."""
+    if deleted:
+        return (Verb.UNDELETE,)
     return tuple(verb for verb in Verb if state in LEGAL[verb])
 
 
-def require_legal(state: State, verb: Verb) -> None:
+def require_legal(state: State, verb: Verb, *, deleted: bool = False) -> None:
     """Raise IllegalVerb unless the table allows it."""
-    if state not in LEGAL[verb]:
-        raise IllegalVerb(state, verb)
+    if verb not in legal_verbs(state, deleted=deleted):
+        raise IllegalVerb(state, verb, deleted)

@@ -2,38 +2,58 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from milepost.dispatch.v1.dispatch_pb2 import StillRunning, WorkerAnswer, WorkerPresence, WorkerQuestion
+from milepost.dispatch.v1.dispatch_pb2 import ReplayRequest, WorkerAnswer, WorkerPresence, WorkerQuestion
 from runtime.broker import subject
 
 # How often a worker says that it is there, seconds.
 PRESENCE_PERIOD_S = 2.0
 
 
-async def announce(broker: Client, *, worker_id: str, pool: str, slots: int, busy: Callable[[], int]) -> None:
-    """Say so until cancelled; unheard while the broker is away."""
-    presence = WorkerPresence(worker_id=worker_id, pool=pool, slots=slots)
+async def announce(broker: Client, presence: WorkerPresence, refresh: Callable[[WorkerPresence], None]) -> None:
+    """Say so until cancelled, `refresh` filling in what changes; unheard while the broker is away."""
     presence.start_time.FromDatetime(datetime.now(UTC))
     while True:
-        presence.busy = busy()
+        refresh(presence)
         # What is not heard now is said again in a moment.
         with contextlib.suppress(nats.errors.Error):
-            await broker.publish(subject(WorkerPresence, worker=worker_id), presence.SerializeToString())
+            name = subject(WorkerPresence, worker=presence.worker_id)
+            await broker.publish(name, presence.SerializeToString())
         await asyncio.sleep(PRESENCE_PERIOD_S)
 
 
-async def answer_questions(broker: Client, *, worker_id: str, runs: Callable[[StillRunning], bool]) -> None:
-    """Answer for as long as the connection lives."""
+async def answer_questions(
+    broker: Client, *, worker_id: str, answer: Callable[[WorkerQuestion], Awaitable[WorkerAnswer]]
+) -> None:
+    """Answer for as long as the connection lives. A slow answer keeps no other question waiting."""
+    answering: set[asyncio.Task[None]] = set()
 
-    async def answer(message: Msg) -> None:
-        question = WorkerQuestion.FromString(message.data)
-        reply = WorkerAnswer(running=runs(question.still_running))
-        await message.respond(reply.SerializeToString())
+    async def respond(message: Msg) -> None:
+        reply = await answer(WorkerQuestion.FromString(message.data))
+        with contextlib.suppress(nats.errors.Error):
+            await message.respond(reply.SerializeToString())
 
-    await broker.subscribe(subject(WorkerQuestion, worker=worker_id), cb=answer)
+    async def on_message(message: Msg) -> None:
+        task = asyncio.create_task(respond(message), name="answer")
+        answering.add(task)
+        task.add_done_callback(answering.discard)
+
+    await broker.subscribe(subject(WorkerQuestion, worker=worker_id), cb=on_message)
+
+
+async def answer_replays(broker: Client, *, pool: str, answer: Callable[[Msg], Awaitable[None]]) -> None:
+    """Take replays as one of the pool's workers, for as long as the connection lives."""
+    answering: set[asyncio.Future[None]] = set()
+
+    async def on_message(message: Msg) -> None:
+        task = asyncio.ensure_future(answer(message))
+        answering.add(task)
+        task.add_done_callback(answering.discard)
+
+    await broker.subscribe(subject(ReplayRequest, pool=pool), queue=pool, cb=on_message)

@@ -7,10 +7,19 @@ by themselves when the broker is slow.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
-from milepost.event.v1.event_pb2 import IntervalClosed, RecoveryJudged, RunStarted, SessionRecovered, Verdict
+from milepost.event.v1.event_pb2 import (
+    IntervalClosed,
+    RecoveryJudged,
+    RunStarted,
+    SessionRecovered,
+    StartKind,
+    Verdict,
+)
 from milepost.event.v1.record_pb2 import Record
 from session_log.codec import SIMULATION_KINDS, kind_of, record
+from session_log.domain.lifecycle import State
 from sim_worker.application.attempt_log import AttemptLog
 from sim_worker.domain.judge import Diverged, Judge, Simulated
 
@@ -24,44 +33,83 @@ _INTERVAL = kind_of(IntervalClosed)
 _RUN_STARTED = kind_of(RunStarted)
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """The part of a forked session's past that stands in its parent's log: simulated, never written."""
+
+    step: int
+    """Where the fork is, steps."""
+    digest_step: int
+    """The parent's last interval before it, steps."""
+    state_digest: bytes
+    """The digest of that interval."""
+
+    def judge(self, item: Record) -> None:
+        """Raises Diverged when the last interval came out differently."""
+        if item.kind == _INTERVAL and item.step == self.digest_step and self.state_digest:
+            computed = IntervalClosed.FromString(item.payload).state_digest
+            if computed != self.state_digest:
+                raise Diverged(Simulated(item.kind, item.step, item.sim_time_s, item.payload), equal_records=0)
+
+
 class Outbox:
     """Judges what comes in, appends what is new, and tells the child how much is durable."""
 
-    def __init__(self, attempt: AttemptLog, judge: Judge, durable: Callable[[int], Awaitable[None]]) -> None:
-        """`durable(n)` is called with the count of intervals that are in the log, judged ones included."""
+    def __init__(
+        self,
+        attempt: AttemptLog,
+        judge: Judge,
+        durable: Callable[[int], Awaitable[None]],
+        *,
+        start: StartKind.ValueType = StartKind.START_KIND_ORIGIN,
+        start_step: int = 0,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
+        """`durable(step)` is called with the step up to which intervals are in the log."""
+        self.gained = False
+        """Whether an interval of this attempt is in the log."""
         self._attempt = attempt
         self._judge = judge
         self._durable = durable
-        self._recovering = attempt.attempt > 1
+        self._start, self._start_step = start, start_step
+        self._elsewhere = elsewhere
+        self._recovering = attempt.life.state is State.RECOVERING
+        self._to_judge = judge.deliberating
+        self._announced = False
         self._started = False
         self._pending: list[Record] = []
         self._arrived = asyncio.Event()
         self._hurry = asyncio.Event()
         self._sending = asyncio.Lock()
-        self._intervals = 0
-        self._told = 0
+        self._judged_intervals = 0
+        self._durable_step = start_step
+        self._told = start_step
+
+    @property
+    def judging(self) -> bool:
+        """Whether the log still holds more than was computed again."""
+        return self._judge.deliberating
 
     def put(self, item: Record) -> None:
         """Take a record. Raises Diverged when the log holds something else in its place."""
-        if item.kind in SIMULATION_KINDS and self._judge.is_known(
-            Simulated(item.kind, item.step, item.sim_time_s, item.payload)
-        ):
-            self._intervals += item.kind == _INTERVAL
+        if item.kind in SIMULATION_KINDS and self._known(item):
+            if item.kind == _INTERVAL:
+                self._durable_step = item.step
         else:
             self._pending.append(item)
         self._started |= item.kind == _RUN_STARTED
-        if self._recovering and self._started and not self._judge.deliberating:
-            self._announce_recovery(item)
+        if self._started and not self._announced and not self._judge.deliberating:
+            self._announce(item)
         self._arrived.set()
         if item.kind != _INTERVAL or len(self._pending) >= MAX_BATCH_RECORDS // 2:
             self._hurry.set()
 
-    def judge_diverged(self, diverged: Diverged) -> None:
-        """Put the verdict on an attempt that does not do what the log says."""
-        self._recovering = False
-        verdict = RecoveryJudged(
-            verdict=Verdict.VERDICT_DIVERGED, intervals=self._intervals, diverged_step=diverged.step
-        )
+    def judge_diverged(self, diverged: Diverged, difference: str) -> None:
+        """Put the verdict on an attempt that does not do what the log says, and nothing of it."""
+        self._announced = True
+        self._pending.clear()
+        verdict = self._verdict(Verdict.VERDICT_DIVERGED)
+        verdict.diverged_step, verdict.difference = diverged.step, difference
         self._pending.append(record(verdict, step=diverged.step))
 
     async def send(self) -> None:
@@ -82,15 +130,40 @@ class Outbox:
                 # Taken out first: an append goes through even when this call is cancelled meanwhile.
                 batch, self._pending = self._pending[:MAX_BATCH_RECORDS], self._pending[MAX_BATCH_RECORDS:]
                 await self._attempt.append(batch)
-                self._intervals += sum(item.kind == _INTERVAL for item in batch)
-            if self._intervals != self._told:
-                self._told = self._intervals
-                await self._durable(self._intervals)
+                steps = [item.step for item in batch if item.kind == _INTERVAL]
+                if steps:
+                    self.gained = True
+                    self._durable_step = steps[-1]
+            if self._durable_step != self._told:
+                self._told = self._durable_step
+                await self._durable(self._told)
 
-    def _announce_recovery(self, item: Record) -> None:
+    def _known(self, item: Record) -> bool:
+        """Whether it needs no writing: another log holds it, or this one does."""
+        if self._elsewhere is not None and item.step <= self._elsewhere.step:
+            self._elsewhere.judge(item)
+            return True
+        if self._judge.is_known(Simulated(item.kind, item.step, item.sim_time_s, item.payload)):
+            self._judged_intervals += item.kind == _INTERVAL
+            return True
+        return False
+
+    def _announce(self, item: Record) -> None:
         """Say, once and before anything new is simulated, that everything recorded came out equal."""
-        self._recovering = False
-        verdict = RecoveryJudged(verdict=Verdict.VERDICT_EXACT, intervals=self._intervals)
-        self._pending += [
-            record(payload, step=item.step, sim_time_s=item.sim_time_s) for payload in (verdict, SessionRecovered())
-        ]
+        self._announced = True
+        if self._to_judge or self._recovering:
+            from_state = self._start == StartKind.START_KIND_STATE_FILE
+            self._insert(item, self._verdict(Verdict.VERDICT_AGREED if from_state else Verdict.VERDICT_EXACT))
+        if self._recovering:
+            self._insert(item, SessionRecovered())
+
+    def _insert(self, item: Record, payload: RecoveryJudged | SessionRecovered) -> None:
+        self._pending.append(record(payload, step=item.step, sim_time_s=item.sim_time_s))
+
+    def _verdict(self, verdict: Verdict.ValueType) -> RecoveryJudged:
+        return RecoveryJudged(
+            verdict=verdict,
+            intervals=self._judged_intervals,
+            start=self._start,
+            start_step=self._start_step,
+        )

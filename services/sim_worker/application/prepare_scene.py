@@ -9,8 +9,9 @@ from pathlib import Path
 import grpc
 import structlog
 
-from milepost.event.v1.event_pb2 import ScenePrepared, SessionCreated
-from milepost.session.v1.session_pb2 import Failure, FailureReason
+from milepost.event.v1.event_pb2 import ScenePrepared
+from milepost.scenario.v1.scenario_pb2 import Scene as SceneMessage
+from milepost.session.v1.session_pb2 import Failure, FailureReason, SessionSpec
 from runtime.blobs import BlobCorrupt, BlobMissing
 from scenario.model import ScenarioRejected
 from scenario.prepare import RunOptions, prepare
@@ -43,7 +44,7 @@ class PrepareScene:
 
     files: SceneFiles
 
-    async def __call__(self, created: SessionCreated, directory: Path) -> Scene:
+    async def __call__(self, spec: SessionSpec, wanted: SceneMessage, directory: Path) -> Scene:
         """Raises SceneFailed; waits while the store does not answer."""
         if directory.exists():
             shutil.rmtree(directory)
@@ -51,7 +52,7 @@ class PrepareScene:
         root.mkdir(parents=True)
         while True:
             try:
-                await self.files.lay_out(created.scene.scenario_digest, root)
+                await self.files.lay_out(wanted.scenario_digest, root)
                 break
             except (BlobMissing, BlobCorrupt) as error:
                 raise SceneFailed(
@@ -66,9 +67,9 @@ class PrepareScene:
                 shutil.rmtree(root)
                 root.mkdir()
         # The scene in the log is resolved: the request's own options and end are in it already.
-        options = RunOptions(seed=created.spec.seed, ignore_route_errors=created.spec.ignore_route_errors)
+        options = RunOptions(seed=spec.seed, ignore_route_errors=spec.ignore_route_errors)
         try:
-            prepared = await asyncio.to_thread(prepare, root, scene_from_proto(created.scene), spec=options)
+            prepared = await asyncio.to_thread(prepare, root, scene_from_proto(wanted), spec=options)
         except ScenarioRejected as error:
             finding = error.findings[0]
             raise SceneFailed(
@@ -81,5 +82,5 @@ class PrepareScene:
             ) from error
         names = sorted(output.path for output in prepared.outputs)
         return Scene(
-            directory, prepared.arguments, ScenePrepared(scenario_digest=created.scene.scenario_digest, outputs=names)
+            directory, prepared.arguments, ScenePrepared(scenario_digest=wanted.scenario_digest, outputs=names)
         )

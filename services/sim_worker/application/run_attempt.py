@@ -1,85 +1,88 @@
-"""Run one attempt of a session: claim, prepare, simulate, write the log, end.
+"""Run a session from the claim to its end, one attempt after the other.
 
-    claim ─► scene ─► child ─► Started ─► intervals … ─► Finished | Failed | the process is gone
-      │        └────────────── records ──────────────┐
-      └► AttemptLog.append ◄─ what is new ◄─ Judge ◄──┘   (recorded already: compared, not written again)
+    claim ─► past ─► start ─► Simulate ─► Ended      results, artifacts, the order goes
+      ▲                          ├──────► Suspended  the slot is free, the order goes
+      │                          └──────► SIGTERM: HandedOver, another worker claims
+      └──── claimed again ◄── Died · Differed · RolledBack
 
-Tasks beside the child: the lease's beat, the look-out for commands, SUMO's messages. The first end wins: the
-child's own, a cancel, or that this worker stops.
+A child that died is a new attempt of the same worker (log.md R2); the third in a row that died without getting
+any further parks the session as POISONED (R10).
 """
 
 import asyncio
-import contextlib
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
-from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from milepost.event.v1.event_pb2 import (
     ClaimReason,
     CommandApplied,
-    CommandRejected,
+    ExactnessBroken,
     HandedOver,
-    SessionCancelled,
     SessionFailed,
+    StartKind,
 )
-from milepost.event.v1.record_pb2 import EventBatch, Record
 from milepost.session.v1.session_pb2 import Failure, FailureReason
-from runtime.broker import subject
 from runtime.process import cancel
-from session_log.codec import event_kind, payload_of, record
-from session_log.domain.fold import SessionLife
-from session_log.domain.lifecycle import Verb
+from session_log.codec import record
 from session_log.reader import LogReader, LogSoFar
 from sim_worker.application.attempt_log import AttemptLog, Fenced
-from sim_worker.application.keep_artifacts import KeepArtifacts
+from sim_worker.application.choose_start import ChooseStart
+from sim_worker.application.end_session import EndSession
+from sim_worker.application.fetch_past import FetchPast
 from sim_worker.application.lease import Lease
-from sim_worker.application.prepare_scene import PrepareScene, SceneFailed
-from sim_worker.application.simulate import Ended, Simulate, Simulation
-from sim_worker.domain.judge import Judge, Simulated
+from sim_worker.application.look_out import LookOut
+from sim_worker.application.outcomes import Died, Differed, Ended, Outcome, RolledBack, Suspended
+from sim_worker.application.prepare_scene import SceneFailed
+from sim_worker.application.session import Key, Session, Start
+from sim_worker.application.simulate import Simulate
+from sim_worker.application.snapshots import Snapshots
+from sim_worker.gateways.child_process import ChildGone, ChildRefused
+from sim_worker.gateways.zygote import ZygoteFailed
 
 log = structlog.get_logger()
 
-# How often the log is looked at for commands whose wake-up got lost, seconds.
-LOOK_PERIOD_S = 2.0
+# Attempts in a row that may die without getting any further.
+MAX_FRUITLESS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class RunAttempt:
-    """Everything an attempt needs; one instance serves all sessions of the worker."""
+    """Everything a session needs to be run; one instance serves all sessions of the worker."""
 
-    broker: Client
     js: JetStreamContext
     reader: LogReader
-    prepare_scene: PrepareScene
+    fetch_past: FetchPast
+    choose_start: ChooseStart
     simulate: Simulate
-    keep_artifacts: KeepArtifacts
+    end: EndSession
+    look_out: LookOut
+    snapshots: Snapshots
     sessions_folder: Path
     worker_id: str
     stopping: asyncio.Event
 
     async def __call__(
         self,
-        tenant: str,
-        session_id: str,
+        key: Key,
         so_far: LogSoFar,
         lease: Lease,
         *,
         because: ClaimReason.ValueType,
-        claimed: Callable[[int], None],
+        claimed: Callable[[AttemptLog], None],
     ) -> None:
-        """Run to the end, or until fenced. Calls `claimed(attempt)` once the session is this worker's."""
-        attempt = AttemptLog(self.js, tenant, session_id, so_far)
-        directory = self.sessions_folder / f"{tenant}.{session_id}.{attempt.attempt}"
+        """Run until it ends, is suspended, handed over or fenced. Calls `claimed` after every claim."""
+        attempt = AttemptLog(self.js, *key, so_far)
+        directory = self.sessions_folder / f"{key[0]}.{key[1]}.{attempt.attempt}"
         try:
-            await attempt.claim(self.worker_id, because)
-            claimed(attempt.attempt)
-            async with self._background(attempt, lease) as look_out:
-                work = asyncio.create_task(self._run(attempt, so_far, directory, lease), name=f"run {session_id}")
+            await attempt.claim(self.worker_id, because, fruitless=await self._fruitless(key, so_far, because))
+            claimed(attempt)
+            async with self.look_out.beside(attempt, lease) as look_out:
+                work = asyncio.create_task(self._run(attempt, directory, lease, claimed), name=f"run {key[1]}")
                 try:
                     # The look-out ends only by finding that the session is not ours any more.
                     await asyncio.wait({work, look_out}, return_when=asyncio.FIRST_COMPLETED)
@@ -87,13 +90,26 @@ class RunAttempt:
                 finally:
                     await cancel(work)
         except Fenced:
-            log.info("attempt gave way", session=session_id, attempt=attempt.attempt)
+            log.info("attempt gave way", session=key[1], attempt=attempt.attempt)
         finally:
+            self.snapshots.drop(key)
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
-    async def _run(self, attempt: AttemptLog, so_far: LogSoFar, directory: Path, lease: Lease) -> None:
+    async def _fruitless(self, key: Key, so_far: LogSoFar, because: ClaimReason.ValueType) -> int:
+        """Attempts in a row, up to this claim, that died without getting any further (R10)."""
+        life = so_far.life
+        if because != ClaimReason.CLAIM_REASON_WORKER_LOST or life.new_run:
+            return 0
+        if await self.reader.gained(*key, after_seq=life.claim_seq):
+            return 0
+        return life.fruitless + 1
+
+    async def _run(
+        self, attempt: AttemptLog, directory: Path, lease: Lease, claimed: Callable[[AttemptLog], None]
+    ) -> None:
+        session = Session(attempt, directory)
         try:
-            ended = await self._simulated(attempt, so_far, directory, lease)
+            ended = await self._attempts(session, lease, claimed)
         except SceneFailed as error:
             ended = Ended(SessionFailed(failure=error.failure))
         except Fenced:
@@ -104,91 +120,89 @@ class RunAttempt:
             failure = Failure(reason=FailureReason.FAILURE_REASON_INTERNAL, message=repr(error))
             ended = Ended(SessionFailed(failure=failure))
         if ended is not None:
-            await self._end(attempt, ended, lease, directory)
+            await self.end(session, ended)
+            await lease.done()
 
-    async def _simulated(self, attempt: AttemptLog, so_far: LogSoFar, directory: Path, lease: Lease) -> Ended | None:
-        """Simulate until the first end; None when the session was handed over instead."""
-        recorded = await self._recorded(attempt, so_far)
-        scene = await self.prepare_scene(so_far.created, directory)
-        simulation = Simulation(attempt, so_far.created, scene, Judge.of(recorded))
-        running = asyncio.create_task(self.simulate(simulation), name=f"simulate {attempt.session_id}")
+    async def _attempts(self, session: Session, lease: Lease, claimed: Callable[[AttemptLog], None]) -> Ended | None:
+        """How it ended; None when it was suspended or handed over."""
+        attempt = session.attempt
+        rejected: set[str] = set()
+        if attempt.life.fruitless >= MAX_FRUITLESS:
+            return _poisoned(Failure(message="its workers vanished"))
+        while True:
+            session.past, session.fork_past = await self.fetch_past(attempt)
+            start = await self.choose_start(session, rejected)
+            outcome = await self._unless_stopping(session, start)
+            fruitless, because = 0, ClaimReason.CLAIM_REASON_CHILD_DIED
+            match outcome:
+                case Ended():
+                    return outcome
+                case None:
+                    await attempt.append([record(HandedOver())])
+                    await lease.release()
+                    return None
+                case Suspended(command_id):
+                    await self.end.suspend(session, command_id)
+                    await lease.done()
+                    return None
+                case RolledBack(command_id, opened):
+                    applied = CommandApplied(command_id=command_id)
+                    await attempt.append(
+                        [
+                            record(payload, step=opened.step, sim_time_s=opened.sim_time_s)
+                            for payload in (applied, opened)
+                        ]
+                    )
+                    because, rejected = ClaimReason.CLAIM_REASON_NEW_RUN, set()
+                case Died():
+                    fruitless = 0 if outcome.gained else attempt.life.fruitless + 1
+                    if fruitless >= MAX_FRUITLESS:
+                        return _poisoned(outcome.failure, outcome.step, outcome.sim_time_s)
+                    if not outcome.gained and start.kind != StartKind.START_KIND_ORIGIN:
+                        rejected.add(start.name)
+                        await self.choose_start.reject(session, start, "DIED", outcome.failure.message)
+                case Differed(step, words):
+                    if start.kind == StartKind.START_KIND_ORIGIN and not await self._tolerate(session, outcome):
+                        reason = FailureReason.FAILURE_REASON_DIVERGED
+                        return Ended(SessionFailed(failure=Failure(reason=reason, message=words)), step)
+                    because = ClaimReason.CLAIM_REASON_DIVERGED
+                    fruitless = attempt.life.fruitless
+                    if start.kind != StartKind.START_KIND_ORIGIN:
+                        rejected.add(start.name)
+                        await self.choose_start.reject(session, start, "DIVERGED", words)
+            await attempt.claim(self.worker_id, because, fruitless=fruitless)
+            claimed(attempt)
+
+    async def _unless_stopping(self, session: Session, start: Start) -> Outcome | None:
+        """Simulate; None when this worker is to stop first."""
+        running = asyncio.create_task(self._simulated(session, start), name=f"simulate {session.key[1]}")
         stopping = asyncio.create_task(self.stopping.wait(), name="stopping")
-        cancelled = asyncio.create_task(_cancel_command(attempt), name="cancel")
         try:
-            await asyncio.wait({running, stopping, cancelled}, return_when=asyncio.FIRST_COMPLETED)
-            if running.done():
-                return running.result()
-            if cancelled.done():
-                return Ended(SessionCancelled(command_id=cancelled.result()))
-            await cancel(running)
-            await attempt.append([record(HandedOver())])
-            await lease.release()
-            return None
+            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return running.result() if running.done() else None
         finally:
-            await cancel(running, stopping, cancelled)
+            await cancel(running, stopping)
 
-    async def _recorded(self, attempt: AttemptLog, so_far: LogSoFar) -> list[Simulated]:
-        """What earlier attempts of this run have simulated."""
-        if attempt.attempt == 1:
-            return []
-        events = await self.reader.read_simulation(
-            attempt.tenant, attempt.session_id, run=so_far.life.run, upto_seq=so_far.place.seq
-        )
-        return [Simulated(event_kind(event), event.step, event.sim_time_s, payload_of(event)) for event in events]
-
-    async def _end(self, attempt: AttemptLog, ended: Ended, lease: Lease, directory: Path) -> None:
-        """Keep the artifacts, answer every open command with the terminal event (R18), let the order go."""
-        stored = await self.keep_artifacts(directory)
-        await attempt.append([record(kept, step=ended.step, sim_time_s=ended.sim_time_s) for kept in stored])
-        await attempt.append_built(lambda life: _last_records(life, ended))
-        log.info("session ended", session=attempt.session_id, end=type(ended.terminal).__name__)
-        await lease.done()
-
-    @contextlib.asynccontextmanager
-    async def _background(self, attempt: AttemptLog, lease: Lease) -> AsyncIterator[asyncio.Task[None]]:
-        """The lease's beat and the look-out for commands; yields the task that ends only when fenced."""
-        beat = asyncio.create_task(lease.keep(), name=f"lease {attempt.session_id}")
-        look = asyncio.create_task(self._look_out(attempt), name=f"look-out {attempt.session_id}")
+    async def _simulated(self, session: Session, start: Start) -> Outcome:
         try:
-            yield look
-        finally:
-            await cancel(beat, look)
+            return await self.simulate(session, start)
+        except (ZygoteFailed, ChildGone, ChildRefused) as error:
+            reason = FailureReason.FAILURE_REASON_CHILD_DIED
+            return Died(Failure(reason=reason, message=str(error) or repr(error)), gained=False)
 
-    async def _look_out(self, attempt: AttemptLog) -> None:
-        """Look at the log whenever somebody else publishes to it (core NATS, a wake-up only), and every 2 s."""
-        wake = asyncio.Event()
-
-        async def on_message(_: object) -> None:
-            wake.set()
-
-        name = subject(EventBatch, tenant=attempt.tenant, session=attempt.session_id)
-        subscription = await self.broker.subscribe(name, cb=on_message, pending_msgs_limit=16)
-        try:
-            while True:
-                await attempt.look()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_PERIOD_S):
-                        await wake.wait()
-                wake.clear()
-        finally:
-            with contextlib.suppress(Exception):
-                await subscription.unsubscribe()
+    async def _tolerate(self, session: Session, outcome: Differed) -> bool:
+        """Whether the session was told to go on though it differs from its own past; then it says so."""
+        if not session.past.spec.tolerate_divergence or session.tolerant:
+            return False
+        session.tolerant = True
+        broken = ExactnessBroken(step=outcome.step, difference=outcome.difference)
+        await session.attempt.append([record(broken, step=outcome.step)])
+        return True
 
 
-def _last_records(life: SessionLife, ended: Ended) -> list[Record]:
-    done = ended.terminal.command_id if isinstance(ended.terminal, SessionCancelled) else None
-    answers = [
-        CommandApplied(command_id=command.command_id)
-        if command.command_id == done
-        else CommandRejected(command_id=command.command_id, message="the session ended first")
-        for command in life.open_commands
-    ]
-    return [record(payload, step=ended.step, sim_time_s=ended.sim_time_s) for payload in (*answers, ended.terminal)]
-
-
-async def _cancel_command(attempt: AttemptLog) -> str:
-    """The id of the first cancel that arrives."""
-    while True:
-        command = await attempt.commands.get()
-        if command.verb is Verb.CANCEL:
-            return command.command_id
+def _poisoned(last: Failure, step: int = 0, sim_time_s: float = 0.0) -> Ended:
+    failure = Failure()
+    failure.CopyFrom(last)
+    failure.reason = FailureReason.FAILURE_REASON_POISONED
+    failure.message = f"{MAX_FRUITLESS} attempts in a row died without getting any further; the last: {last.message}"
+    return Ended(SessionFailed(failure=failure), step, sim_time_s)

@@ -1,6 +1,7 @@
 """Work: pull an order whenever a slot is free, decide what to do with it, run it (log.md R7, R8)."""
 
 import asyncio
+import uuid
 from dataclasses import dataclass, field
 
 import nats.errors
@@ -11,10 +12,11 @@ from nats.js import JetStreamContext
 from prometheus_client import Counter, Gauge
 
 from milepost.dispatch.v1.dispatch_pb2 import StillRunning, WorkerAnswer, WorkerQuestion, WorkOrder
-from milepost.event.v1.event_pb2 import ClaimReason
+from milepost.event.v1.event_pb2 import ClaimReason, CommandRequested, SuspendCommand
 from runtime.broker import binding, subject
 from runtime.work_queue import work_consumer
 from session_log.reader import LogReader, LogSoFar, UnknownSession
+from sim_worker.application.attempt_log import AttemptLog, Fenced
 from sim_worker.application.lease import Lease
 from sim_worker.application.run_attempt import RunAttempt
 from sim_worker.domain.orders import Adopt, Ask, Claim, Drop, decide
@@ -35,8 +37,19 @@ Key = tuple[str, str]
 @dataclass(slots=True)
 class _Running:
     lease: Lease
-    # 0 until the claim is in the log.
-    attempt: int = 0
+    # None until the claim is in the log.
+    log: AttemptLog | None = None
+
+    @property
+    def attempt(self) -> int:
+        """0 until the claim is in the log."""
+        return self.log.attempt if self.log else 0
+
+
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
 
 
 @dataclass(slots=True)
@@ -53,6 +66,8 @@ class Work:
     slots: int
     lease_s: float
     stopping: asyncio.Event
+    open: asyncio.Event = field(default_factory=_set)
+    """Whether orders are pulled."""
     _running: dict[Key, _Running] = field(default_factory=dict)
 
     @property
@@ -65,13 +80,27 @@ class Work:
         running = self._running.get((question.tenant, question.session_id))
         return running is not None and running.attempt == question.attempt
 
+    async def suspend(self, key: Key, comment: str) -> bool:
+        """Ask a session of this worker to suspend, in the worker's own name; False when it is not here any more."""
+        running = self._running.get(key)
+        if running is None or running.log is None:
+            return False
+        command = CommandRequested(
+            command_id=str(uuid.uuid4()), comment=comment, asked_by=self.worker_id, suspend=SuspendCommand()
+        )
+        try:
+            await running.log.request(command)
+        except Fenced:
+            return False
+        return True
+
     async def __call__(self) -> None:
         """Pull and run until `stopping` is set; then wait until every session was handed over."""
         free = asyncio.Semaphore(self.slots)
         async with asyncio.TaskGroup() as tasks:
             stop = tasks.create_task(self.stopping.wait(), name="stopping")
             while not self.stopping.is_set():
-                slot = asyncio.create_task(free.acquire(), name="slot")
+                slot = asyncio.create_task(self._slot(free), name="slot")
                 await asyncio.wait({slot, stop}, return_when=asyncio.FIRST_COMPLETED)
                 if self.stopping.is_set():
                     slot.cancel()
@@ -82,6 +111,11 @@ class Work:
                     continue
                 task = tasks.create_task(self._take(delivery), name=delivery.subject)
                 task.add_done_callback(lambda _: free.release())
+
+    async def _slot(self, free: asyncio.Semaphore) -> bool:
+        """A slot, and no pressure."""
+        await free.acquire()
+        return await self.open.wait()
 
     async def _pull(self, stop: asyncio.Task[bool]) -> Msg | None:
         """The next order; None when there was none for a while, or this worker is to stop."""
@@ -151,12 +185,12 @@ class Work:
         entry = self._running[key] = _Running(lease)
         _busy.inc()
 
-        def claimed(attempt: int) -> None:
-            entry.attempt = attempt
+        def claimed(attempt: AttemptLog) -> None:
+            entry.log = attempt
 
         try:
             because = _because(so_far, lost_worker=lost_worker)
-            await self.run_attempt(*key, so_far, lease, because=because, claimed=claimed)
+            await self.run_attempt(key, so_far, lease, because=because, claimed=claimed)
         finally:
             del self._running[key]
             _busy.dec()
@@ -179,4 +213,7 @@ def _because(so_far: LogSoFar, *, lost_worker: bool) -> ClaimReason.ValueType:
         return ClaimReason.CLAIM_REASON_WORKER_LOST
     if so_far.life.handed_over:
         return ClaimReason.CLAIM_REASON_HANDED_OVER
+    if so_far.life.attempt:
+        new_run = so_far.life.new_run
+        return ClaimReason.CLAIM_REASON_NEW_RUN if new_run else ClaimReason.CLAIM_REASON_RESUMED
     return ClaimReason.CLAIM_REASON_NEW

@@ -17,6 +17,7 @@ from typing import Final
 _CLONE_NEWUSER: Final = 0x10000000
 _CLONE_NEWNET: Final = 0x40000000
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _SIOCGIFFLAGS: Final = 0x8913
 _SIOCSIFFLAGS: Final = 0x8914
@@ -30,8 +31,8 @@ _FIRST_UID: Final = 61184
 _UIDS: Final = 65519 - 61184 + 1
 # Files SUMO may have open: every declared output is one.
 _MAX_OPEN_FILES: Final = 4096
-# Processes of the session's user: the child and a `sumo` binary, with room for its threads.
-_MAX_PROCESSES: Final = 16
+# Processes of the session's user: the child, its copies, a `sumo` binary, with room for its threads.
+_MAX_PROCESSES: Final = 64
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -104,13 +105,23 @@ def drop_privileges(session_number: int) -> None:
 def _gave_directory(user: int) -> bool:
     """False, and nothing was changed, in a container that knows one user only or whose root may not do this."""
     try:
-        os.chown(".", user, user)
+        give_directory(Path(), user)
     except OSError:
         return False
-    for _, folders, files, folder_fd in os.fwalk(".", follow_symlinks=False):
+    return True
+
+
+def give_directory(directory: Path, user: int) -> None:
+    """Make a user and the group of that number own a directory and all in it. Raises OSError."""
+    os.chown(directory, user, user)
+    for _, folders, files, folder_fd in os.fwalk(directory, follow_symlinks=False):
         for name in (*folders, *files):
             os.chown(name, user, user, dir_fd=folder_fd, follow_symlinks=False)
-    return True
+
+
+def become_reaper() -> None:
+    """Be the parent of everything that is orphaned below this process."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def die_with(parent_pid: int) -> None:

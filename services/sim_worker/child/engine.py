@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 # What SUMO gives as a coordinate of a vehicle or person that is nowhere, for instance while it teleports.
 NOWHERE: Final = -1073741824.0
@@ -66,6 +66,27 @@ class Engine(Protocol):
 
     def angles(self, vehicle_ids: Sequence[str]) -> Sequence[float]:
         """Where vehicles that are present head, degrees clockwise from north."""
+
+    @property
+    def api(self) -> Any:
+        """TraCI's domains (`.vehicle`, `.lane` …), the same for both."""
+
+    @property
+    def refusal(self) -> type[Exception]:
+        """What a call of `api` raises that SUMO refuses; the simulation can go on."""
+
+    @property
+    def can_be_copied(self) -> bool:
+        """Whether a fork of this process holds the whole simulation."""
+
+    def vehicle_ids(self) -> Sequence[str]:
+        """Vehicles in the network, in the order of their ids."""
+
+    def forget_vehicles(self, vehicle_ids: Sequence[str]) -> None:
+        """Vehicles were taken out between two steps."""
+
+    def save_state(self, path: str) -> None:
+        """Write a state file."""
 
     def close(self) -> None:
         """End the simulation; its outputs are complete after it."""

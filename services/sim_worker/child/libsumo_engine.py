@@ -1,6 +1,7 @@
 """SUMO inside this process. The generated functions are called directly: their wrappers cost half as much again."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sim_worker.child.engine import Clock, EngineFailed, Moving, State
 from sim_worker.child.present import Present
@@ -69,6 +70,37 @@ class LibsumoEngine:
     def angles(self, vehicle_ids: Sequence[str]) -> Sequence[float]:
         """See Engine."""
         return list(map(raw.vehicle_getAngle, vehicle_ids))
+
+    @property
+    def api(self) -> Any:
+        """See Engine."""
+        return libsumo
+
+    @property
+    def refusal(self) -> type[Exception]:
+        """See Engine."""
+        refusal: type[Exception] = libsumo.TraCIException
+        return refusal
+
+    @property
+    def can_be_copied(self) -> bool:
+        """See Engine."""
+        return True
+
+    def vehicle_ids(self) -> Sequence[str]:
+        """See Engine."""
+        return tuple(self._vehicles.ids)
+
+    def forget_vehicles(self, vehicle_ids: Sequence[str]) -> None:
+        """See Engine."""
+        self._vehicles.update(departed=(), arrived=vehicle_ids)
+
+    def save_state(self, path: str) -> None:
+        """See Engine."""
+        try:
+            raw.simulation_saveState(path)
+        except (libsumo.TraCIException, libsumo.FatalTraCIError) as error:
+            raise EngineFailed(str(error)) from error
 
     def close(self) -> None:
         """See Engine."""

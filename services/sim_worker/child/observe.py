@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Final
 
+from milepost.child.v1.child_pb2 import SnapshotPlace
 from milepost.event.v1.frame_pb2 import Frame
 from milepost.kpi.v1.kpi_pb2 import Kpis
 from milepost.session.v1.session_pb2 import KpiName
+from milepost.state.v1.state_pb2 import Persons, Signals, SimulationState, Vehicles
 from sim_worker.child.engine import NOWHERE, Engine, State
 
 # SUMO's own bound between standing and driving, m/s.
@@ -116,6 +118,36 @@ def frame_of(engine: Engine, *, step: int, sim_time_s: float) -> Frame:
         speed_mps=[moving.speeds[index] for index in chosen],
         angle_deg=engine.angles(ids),
         vehicles_total=len(moving.ids),
+    )
+
+
+def simulation_state(engine: Engine, place: SnapshotPlace) -> SimulationState:
+    """Everything that moves and every signal; a place of a vehicle that is nowhere is SUMO's number for it."""
+    state = engine.state()
+    vehicles, persons = state.vehicles, state.persons
+    return SimulationState(
+        step=place.step,
+        sim_time_s=place.sim_time_s,
+        kpis=place.kpis,
+        vehicles=Vehicles(
+            ids=vehicles.ids,
+            x=[x for x, _ in vehicles.places],
+            y=[y for _, y in vehicles.places],
+            speed_mps=vehicles.speeds,
+            angle_deg=engine.angles(vehicles.ids),
+        ),
+        persons=Persons(
+            ids=persons.ids,
+            x=[x for x, _ in persons.places],
+            y=[y for _, y in persons.places],
+            speed_mps=persons.speeds,
+        ),
+        signals=Signals(
+            ids=[signal for signal, _, _ in state.signals],
+            states=[lights for _, lights, _ in state.signals],
+            phases=[phase for _, _, phase in state.signals],
+        ),
+        state_digest=place.state_digest,
     )
 
 

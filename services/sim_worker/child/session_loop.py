@@ -1,21 +1,28 @@
 """The loop of a session: load, step, tell, end — as the bare `sumo` binary would with the same arguments.
 
-start ─► Started ─► [ messages ─► step ─► interval due? ─► run ahead too far? wait ] ─► Finished
+start ─► Started ─► [ boundary ─► steps ─► tell what is due ─► run ahead too far? wait ] ─► Finished
+
+At a boundary, between two steps: the journal, what the worker asks for, standing, waiting for the pace. A copy of
+the process is made there and goes on from there.
 """
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from milepost.child.v1.child_pb2 import Alive, Finished, FrameMade, FromChild, Interval, Plan, Started, ToChild
-from milepost.event.v1.event_pb2 import IntervalClosed
-from milepost.kpi.v1.kpi_pb2 import Kpis
+from milepost.child.v1.child_pb2 import Alive, Finished, FrameMade, FromChild, Halted, Plan, Started, ToChild, Woken
 from milepost.session.v1.session_pb2 import CompletionReason, Results
+from sim_worker.child.chronicle import Chronicle
+from sim_worker.child.copies import Copies
+from sim_worker.child.course import Course
 from sim_worker.child.engine import Engine
 from sim_worker.child.final_statistics import final_kpis, with_statistics
-from sim_worker.child.observe import chained_digest, frame_of, goal_value, kpis_of
+from sim_worker.child.grid import Grid
+from sim_worker.child.observe import frame_of
+from sim_worker.child.requests import Requests
 from sim_worker.child.worker_link import WorkerLink
 
 # The worker hears something at least this often unless a single step takes longer, seconds.
@@ -26,8 +33,8 @@ _STRIDE_S: Final = 0.01
 # Between two looks at the worker's messages and at what is due, seconds: a look at every step would cost small
 # networks 2 %.
 _LOOK_PERIOD_S: Final = 0.005
-# SUMO counts time in milliseconds.
-_MS_PER_S: Final = 1000
+# Between two looks while a copy writes a state file and the simulation stands, seconds.
+_WRITER_PERIOD_S: Final = 0.02
 # Environment that takes part in the result (sumo.md, "libm").
 _RESULT_ENVIRONMENT: Final = ("GLIBC_TUNABLES",)
 
@@ -38,7 +45,13 @@ class SessionLoop:
     """One session from its plan to its end. Raises what the engine raises, and WorkerGone."""
 
     def __init__(
-        self, plan: Plan, engine: Engine, link: WorkerLink, *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        plan: Plan,
+        engine: Engine,
+        link: WorkerLink,
+        copies: Copies,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.step = 0
         self.sim_time_s = 0.0
@@ -46,18 +59,13 @@ class SessionLoop:
         self._plan = plan
         self._engine = engine
         self._link = link
+        self._copies = copies
         self._monotonic = monotonic
         self._arguments, self._statistics = with_statistics(plan.arguments)
-        self._end_ms = round(plan.end_time_s * _MS_PER_S) if plan.HasField("end_time_s") else None
-        # With less than one the next interval would never begin.
-        self._run_ahead = max(1, plan.run_ahead_intervals)
-        self._ends_when_empty = self._end_ms is None or plan.stop_when_empty
+        self._inbox: deque[ToChild] = deque()
         self._stride_steps = 1
-        self._closed_step = 0
-        self._intervals = 0
-        self._durable = 0
-        self._digest = b""
-        self._kpis = Kpis()
+        self._stop_step = self._due_step = 0
+        self._durable_step = 0
         self._stopping = False
         self._frame_period_s = 0.0
         self._frame_due = 0.0
@@ -68,95 +76,130 @@ class SessionLoop:
         """Until the end; every output is complete and Finished is sent when it returns."""
         self._start()
         reason = self._simulate()
+        self._copies.reap_writers(wait=True)
         self._engine.close()
-        self._kpis = final_kpis(self._statistics, self._kpis)
+        kpis = self._chronicle.kpis
         results = Results(
             reason=reason,
             steps=self.step,
             sim_time_s=self.sim_time_s,
-            kpis=self._kpis,
-            state_digest=self._digest,
+            kpis=kpis if self._plan.state_file else final_kpis(self._statistics, kpis),
+            state_digest=self._chronicle.digest,
         )
         self._link.send(FromChild(finished=Finished(step=self.step, sim_time_s=self.sim_time_s, results=results)))
 
     def _start(self) -> None:
-        clock = self._engine.start(self._arguments)
+        plan = self._plan
+        loaded = ("--load-state", plan.state_file) if plan.state_file else ()
+        clock = self._engine.start([*self._arguments, *loaded])
         self.loading = False
+        self.step = self._durable_step = plan.resumption.step if plan.state_file else 0
         self.sim_time_s = clock.begin_time_s
-        self._begin_ms = round(clock.begin_time_s * _MS_PER_S)
-        self._step_ms = round(clock.step_length_s * _MS_PER_S)
+        self._grid = Grid.of(time_s=clock.begin_time_s, step=self.step, step_length_s=clock.step_length_s)
         started = Started(
-            begin_time_s=clock.begin_time_s,
+            begin_time_s=self._grid.time_s(0),
             step_length_s=clock.step_length_s,
             sumo_version=clock.sumo_version,
-            arguments=self._plan.arguments,
+            arguments=plan.arguments,
             environment=[f"{name}={os.environ[name]}" for name in _RESULT_ENVIRONMENT if name in os.environ],
             processor=_processor(),
         )
         self._tell(FromChild(started=started))
+        self._chronicle = Chronicle(plan, self._engine, self._grid, self._tell)
+        self._requests = Requests(self._engine, self._chronicle, self._copies, self._tell)
+        if plan.state_file:
+            self._chronicle.resume(plan.resumption)
+            self._requests.journal_length = plan.resumption.journal_length
+        else:
+            self._chronicle.begin()
+        self._follow(plan)
+
+    def _follow(self, plan: Plan) -> None:
+        """Take over what a plan says about the way from here."""
+        self._plan = plan
+        self._course = Course(plan, self._grid)
+        self._requests.follow(plan, self._course, step=self.step)
+        self._end_step = self._grid.step_at(plan.end_time_s) if plan.HasField("end_time_s") else None
+        self._ends_when_empty = self._end_step is None or plan.stop_when_empty
+        # With less than one the next interval would never begin.
+        self._run_ahead_steps = max(1, plan.run_ahead_intervals) * plan.interval_steps
 
     def _simulate(self) -> Reason:
         """Step to the first reason to end; the last interval is closed there, be it shorter than others."""
         while True:
-            if self._monotonic() >= self._look_due:
-                self._look()
+            self._at_boundary()
             if self._stopping:
-                if self._closed_step < self.step:
-                    self._close_interval()
+                self._chronicle.at(self.step, ended=True)
                 return CompletionReason.COMPLETION_REASON_TERMINATED
             self._stride()
             reason = self._ended()
-            if reason is not None or self.step - self._closed_step == self._plan.interval_steps:
-                self._close_interval()
-                if reason is None and self._reached_goal():
+            if reason is not None or self.step >= self._due_step:
+                reached_goal = self._chronicle.at(self.step, ended=reason is not None)
+                if reason is None and reached_goal:
                     reason = CompletionReason.COMPLETION_REASON_KPI_GOAL
             if reason is not None:
                 return reason
             self._wait_for_the_log()
 
+    def _at_boundary(self) -> None:
+        """Returns when the next step may be taken."""
+        if self._monotonic() >= self._look_due:
+            self._look()
+        if self.step < self._stop_step and not self._course.paced:
+            return
+        while not self._stopping:
+            self._requests.replay(self.step)
+            if self._course.stands(self.step):
+                if self._course.comes_to_stand():
+                    self._tell(FromChild(halted=Halted(step=self.step, sim_time_s=self.sim_time_s)))
+                self._look(wait_s=self._patience_s())
+                continue
+            wait_s = self._course.wait_s(self.step, now=self._monotonic())
+            if wait_s <= 0.0:
+                self._look_ahead()
+                return
+            self._look(wait_s=min(wait_s, self._patience_s()))
+
+    def _look_ahead(self) -> None:
+        """Find the next step at which something is to be told, and the next at which something is to be done."""
+        interval_end = self._chronicle.closed_step + self._plan.interval_steps
+        phase_end = self._chronicle.next_stop(self.step)
+        self._due_step = interval_end if phase_end is None else min(interval_end, phase_end)
+        stops = (self._end_step, self._requests.next_stop(), self._course.next_stop(self.step))
+        self._stop_step = min([self._due_step, *(stop for stop in stops if stop is not None)])
+
     def _stride(self) -> None:
         """As many steps at once as may be taken without missing anything and without staying away too long."""
-        steps = 1 if self._ends_when_empty else min(self._stride_steps, self._steps_left())
+        steps = 1
+        if not self._ends_when_empty:
+            steps = max(1, min(self._stride_steps, self._stop_step - self.step, self._course.stride_steps))
         began = self._monotonic()
-        time_s = (self._begin_ms + (self.step + steps) * self._step_ms) / _MS_PER_S
+        time_s = self._grid.time_s(self.step + steps)
         self._engine.step_to(time_s)
         self.step += steps
         self.sim_time_s = time_s
         took_s = self._monotonic() - began
         self._stride_steps = max(1, min(2 * steps, int(_STRIDE_S * steps / took_s))) if took_s else 2 * steps
 
-    def _steps_left(self) -> int:
-        """Steps to the end of the interval, or to that of the simulation if it comes first."""
-        left = self._plan.interval_steps - (self.step - self._closed_step)
-        if self._end_ms is None:
-            return left
-        to_end = -(-(self._end_ms - self._begin_ms) // self._step_ms) - self.step
-        return max(1, min(left, to_end))
-
     def _ended(self) -> Reason | None:
         """What MSNet::simulationState says: the end time if there is one, an empty network otherwise."""
-        if self._end_ms is not None and self._begin_ms + self.step * self._step_ms >= self._end_ms:
+        if self._end_step is not None and self.step >= self._end_step:
             return CompletionReason.COMPLETION_REASON_END_TIME
         if self._ends_when_empty and not self._engine.expected():
             return CompletionReason.COMPLETION_REASON_NETWORK_EMPTY
         return None
 
-    def _close_interval(self) -> None:
-        state = self._engine.state()
-        self._kpis = kpis_of(self._engine, state)
-        self._digest = chained_digest(self._digest, state)
-        self._closed_step = self.step
-        self._intervals += 1
-        closed = IntervalClosed(kpis=self._kpis, state_digest=self._digest).SerializeToString()
-        self._tell(FromChild(interval=Interval(step=self.step, sim_time_s=self.sim_time_s, payload=closed)))
-
-    def _reached_goal(self) -> bool:
-        plan = self._plan
-        return plan.HasField("goal") and goal_value(self._kpis, plan.goal.kpi) >= plan.goal.at_least
-
     def _look(self, *, wait_s: float = 0.0) -> None:
         """Take what the worker says, tell it what is due."""
-        self._take(self._link.receive(wait_s=wait_s))
+        self._requests.replay(self.step)
+        # Whatever it says may change where to stop.
+        self._stop_step = self.step
+        self._inbox += self._link.receive(wait_s=wait_s)
+        while self._inbox:
+            self._take(self._inbox.popleft())
+        self._requests.carry_out(self.step)
+        if self._copies.writing:
+            self._copies.reap_writers(wait=False)
         now = self._monotonic()
         self._look_due = now + _LOOK_PERIOD_S
         if now >= self._alive_due:
@@ -168,23 +211,52 @@ class SessionLoop:
 
     def _wait_for_the_log(self) -> None:
         """Not further ahead of what is durable than the plan allows."""
-        while self._intervals - self._durable >= self._run_ahead and not self._stopping:
-            self._look(wait_s=ALIVE_PERIOD_S)
+        while self._chronicle.closed_step - self._durable_step >= self._run_ahead_steps and not self._stopping:
+            self._look(wait_s=self._patience_s())
+
+    def _patience_s(self) -> float:
+        return _WRITER_PERIOD_S if self._copies.writing else ALIVE_PERIOD_S
 
     def _tell(self, message: FromChild) -> None:
         self._link.send(message)
         self._alive_due = self._monotonic() + ALIVE_PERIOD_S
 
-    def _take(self, messages: list[ToChild]) -> None:
-        for message in messages:
-            match message.WhichOneof("message"):
-                case "durable":
-                    self._durable = message.durable.intervals
-                case "frame_rate":
-                    hz = message.frame_rate.max_hz
-                    self._frame_period_s = 1.0 / hz if hz > 0 else 0.0
-                case "stop":
-                    self._stopping = True
+    def _take(self, message: ToChild) -> None:
+        match message.WhichOneof("message"):
+            case "durable":
+                self._durable_step = max(self._durable_step, message.durable.step)
+            case "frame_rate":
+                hz = message.frame_rate.max_hz
+                self._frame_period_s = 1.0 / hz if hz > 0 else 0.0
+            case "stop":
+                self._stopping = True
+            case "command":
+                self._requests.put(message.command)
+                self._requests.carry_out(self.step)
+            case "take_snapshot":
+                wake = self._requests.take_snapshot(message.take_snapshot.snapshot_id, self.step)
+                if wake is not None:
+                    self._wake_up(wake.plan)
+            case "describe":
+                self._requests.describe(message.describe.request_id, self.step)
+            case "check":
+                self._requests.check(message.check)
+            case "write_state":
+                self._requests.write_state(message.write_state, self.step)
+
+    def _wake_up(self, plan: Plan) -> None:
+        """This is the copy now: what was said to the process it was made from is not for it."""
+        self._inbox.clear()
+        plan.arguments[:] = self._plan.arguments
+        plan.engine, plan.interval_steps = self._plan.engine, self._plan.interval_steps
+        plan.state_file = self._plan.state_file
+        self._stopping = False
+        self._durable_step = self._chronicle.closed_step
+        self._frame_period_s = 0.0
+        self._chronicle.rebase(plan)
+        self._follow(plan)
+        self._tell(FromChild(woken=Woken(step=self.step, sim_time_s=self.sim_time_s)))
+        self._requests.replay(self.step)
 
 
 def _processor() -> str:

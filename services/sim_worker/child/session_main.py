@@ -1,6 +1,7 @@
 """A child from the fork to its `_exit`."""
 
 import os
+import signal
 import socket
 from typing import Final, NoReturn
 
@@ -14,6 +15,7 @@ from sim_worker.child.confine import (
     flush_c_streams,
     limit_resources,
 )
+from sim_worker.child.copies import Copies
 from sim_worker.child.engine import Engine, EngineUnavailable
 from sim_worker.child.installation import open_home
 from sim_worker.child.libsumo_engine import IMPORT_FAILURE, LibsumoEngine
@@ -28,14 +30,17 @@ _EXIT_FAILED: Final = 1
 _EXIT_WORKER_GONE: Final = 2
 
 
-def run_child(*, launch_id: int, directory_fd: int, stream_fd: int, zygote_pid: int) -> NoReturn:
+def run_child(*, launch_id: int, directory_fd: int, stream_fd: int, packets_fd: int, zygote_pid: int) -> NoReturn:
     """Never returns and never unwinds into the zygote it was forked from."""
     code = _EXIT_FAILED
     try:
+        # What the zygote has set up to hear of the end of its children is its own.
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
         enter_directory(directory_fd)
-        close_all_but([stream_fd])
-        link = WorkerLink(socket.socket(fileno=stream_fd))
+        close_all_but([stream_fd, packets_fd])
+        link = WorkerLink(socket.socket(fileno=stream_fd), socket.socket(fileno=packets_fd))
         plan = _first_message(link)
         limit_resources(file_size_bytes=plan.file_size_limit_bytes, niceness=plan.niceness)
         code = _run(plan, link, launch_id=launch_id, zygote_pid=zygote_pid)
@@ -55,7 +60,7 @@ def _run(plan: Plan, link: WorkerLink, *, launch_id: int, zygote_pid: int) -> in
         engine = _engine(plan)
         drop_privileges(launch_id)
         die_with(zygote_pid)
-        loop = SessionLoop(plan, engine, link)
+        loop = SessionLoop(plan, engine, link, Copies(engine, link, zygote_pid=zygote_pid))
         loop.run()
     except WorkerGone:
         raise
@@ -84,7 +89,4 @@ def _engine(plan: Plan) -> Engine:
 
 
 def _first_message(link: WorkerLink) -> Plan:
-    for message in link.receive(wait_s=_PLAN_DEADLINE_S):
-        if message.WhichOneof("message") == "plan":
-            return message.plan
-    raise WorkerGone
+    return link.receive_first(wait_s=_PLAN_DEADLINE_S).plan

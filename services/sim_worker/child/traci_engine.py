@@ -107,6 +107,35 @@ class TraciEngine:
             numbers: list[float] = self._sim.numbers(tc.CMD_GET_VEHICLE_VARIABLE, (tc.VAR_ANGLE,), vehicle_ids)
         return numbers
 
+    @property
+    def api(self) -> Any:
+        """See Engine."""
+        return self._sim
+
+    @property
+    def refusal(self) -> type[Exception]:
+        """See Engine."""
+        refusal: type[Exception] = TraCIException
+        return refusal
+
+    @property
+    def can_be_copied(self) -> bool:
+        """See Engine."""
+        return False
+
+    def vehicle_ids(self) -> Sequence[str]:
+        """See Engine."""
+        return tuple(self._vehicles.ids)
+
+    def forget_vehicles(self, vehicle_ids: Sequence[str]) -> None:
+        """See Engine."""
+        self._vehicles.update(departed=(), arrived=vehicle_ids)
+
+    def save_state(self, path: str) -> None:
+        """See Engine."""
+        with _words_of_sumo():
+            self._sim.simulation.saveState(path)
+
     def close(self) -> None:
         """See Engine."""
         with _words_of_sumo():

@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from milepost.child.v1.child_pb2 import ChildExited, ChildForked, FromZygote, Launch, ZygoteReady
-from sim_worker.child.confine import die_with, leave_network
+from milepost.child.v1.child_pb2 import ChildExited, ChildForked, FromZygote, ToZygote, ZygoteReady
+from sim_worker.child.confine import become_reaper, die_with, leave_network
 from sim_worker.child.installation import installed_version
 from sim_worker.child.libm import libm_fingerprint
 from sim_worker.child.libsumo_engine import IMPORT_FAILURE
@@ -24,7 +24,10 @@ from sim_worker.child.session_main import run_child
 
 # Launch and ChildExited are far smaller.
 _PACKET_BYTES: Final = 64 * 1024
-_DESCRIPTORS: Final = 2
+# Directory, stream, packet socket.
+_DESCRIPTORS: Final = 3
+# Ends of copies that nobody has asked for yet.
+_MAX_EARLY: Final = 1000
 
 # What `import libsumo` misses on a machine without a desktop, and what installs it (Debian, Ubuntu).
 _PACKAGES: Final = {
@@ -55,42 +58,89 @@ class Zygote:
         self._worker = worker
         self._poll = select.poll()
         self._poll.register(worker, select.POLLIN)
+        # A signal says that a process ended, also one that is not known here yet.
+        self._ended, ended = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(ended, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._poll.register(self._ended, select.POLLIN)
         # Descriptor of a process: its pid and launch.
         self._children: dict[int, tuple[int, int]] = {}
+        # Copies that ended before they were adopted: pid, exit code.
+        self._early: dict[int, int] = {}
 
     def serve(self) -> None:
-        """Fork and reap until the worker is gone."""
+        """Fork, adopt and reap until the worker is gone."""
         while True:
             for fd, _ in self._poll.poll():
                 if fd == self._worker.fileno():
-                    if not self._launch():
+                    if not self._obey():
                         return
+                elif fd == self._ended:
+                    os.read(fd, _PACKET_BYTES)
                 else:
                     self._reap(fd)
+            self._reap_unknown()
 
-    def _launch(self) -> bool:
+    def _obey(self) -> bool:
+        """False when the worker is gone."""
         packet, descriptors = _receive(self._worker)
         if not packet:
             return False
-        launch = Launch.FromString(packet)
-        directory_fd, stream_fd = descriptors
+        message = ToZygote.FromString(packet)
+        match message.WhichOneof("message"):
+            case "launch":
+                return self._launch(message.launch.launch_id, descriptors)
+            case "adopt":
+                return self._adopt(message.adopt.launch_id, message.adopt.pid)
+        return True
+
+    def _launch(self, launch_id: int, descriptors: list[int]) -> bool:
+        directory_fd, stream_fd, packets_fd = descriptors
         zygote_pid = os.getpid()
         pid = os.fork()
         if pid == 0:
-            run_child(launch_id=launch.launch_id, directory_fd=directory_fd, stream_fd=stream_fd, zygote_pid=zygote_pid)
-        os.close(directory_fd)
-        os.close(stream_fd)
+            run_child(
+                launch_id=launch_id,
+                directory_fd=directory_fd,
+                stream_fd=stream_fd,
+                packets_fd=packets_fd,
+                zygote_pid=zygote_pid,
+            )
+        for descriptor in descriptors:
+            os.close(descriptor)
+        self._watch(pid, launch_id)
+        return self._say(FromZygote(forked=ChildForked(launch_id=launch_id, pid=pid)))
+
+    def _adopt(self, launch_id: int, pid: int) -> bool:
+        if pid in self._early:
+            return self._say_exited(launch_id, self._early.pop(pid))
+        self._watch(pid, launch_id)
+        return True
+
+    def _watch(self, pid: int, launch_id: int) -> None:
         pid_fd = os.pidfd_open(pid)
-        self._children[pid_fd] = pid, launch.launch_id
+        self._children[pid_fd] = pid, launch_id
         self._poll.register(pid_fd, select.POLLIN)
-        return self._say(FromZygote(forked=ChildForked(launch_id=launch.launch_id, pid=pid)))
 
     def _reap(self, pid_fd: int) -> None:
         pid, launch_id = self._children.pop(pid_fd)
         self._poll.unregister(pid_fd)
         os.close(pid_fd)
         _, status = os.waitpid(pid, 0)
-        self._say(FromZygote(exited=ChildExited(launch_id=launch_id, exit_code=os.waitstatus_to_exitcode(status))))
+        self._say_exited(launch_id, os.waitstatus_to_exitcode(status))
+
+    def _reap_unknown(self) -> None:
+        """Those that became this process's own and were not adopted, or not yet: nothing of them must stay."""
+        known = {pid for pid, _ in self._children.values()}
+        for pid in set(_own_children()) - known:
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                self._early[pid] = os.waitstatus_to_exitcode(status)
+        while len(self._early) > _MAX_EARLY:
+            del self._early[next(iter(self._early))]
+
+    def _say_exited(self, launch_id: int, exit_code: int) -> bool:
+        return self._say(FromZygote(exited=ChildExited(launch_id=launch_id, exit_code=exit_code)))
 
     def _say(self, message: FromZygote) -> bool:
         try:
@@ -112,6 +162,11 @@ def _receive(worker: socket.socket) -> tuple[bytes, list[int]]:
     for _, _, content in ancillary:
         descriptors.frombytes(content)
     return packet, list(descriptors)
+
+
+def _own_children() -> list[int]:
+    pid = os.getpid()
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def missing_packages(failure: str) -> str:
@@ -138,6 +193,7 @@ def main() -> None:
     die_with(os.getppid())
     # A terminal's Ctrl-C is for the worker, who ends its sessions in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    become_reaper()
     worker = socket.socket(fileno=int(sys.argv[1]))
     worker.send(FromZygote(ready=_ready()).SerializeToString())
     # What is here now stays in pages shared with every child: the collector must not touch it.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from session_log.domain.fold import SessionLife
-from session_log.domain.lifecycle import WANTS_ORDER
+from session_log.domain.lifecycle import WANTS_ORDER, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def decide(life: SessionLife, *, worker_id: str, running_attempt: int | None) ->
         return Drop()
     if running_attempt is not None and running_attempt >= life.attempt:
         return Adopt()
-    if life.attempt == 0 or life.handed_over:
+    if life.attempt == 0 or life.handed_over or life.state is State.PENDING:
         return Claim()
     if life.worker_id == worker_id:
         # An earlier life of this worker: nobody else runs it.

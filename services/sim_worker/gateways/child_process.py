@@ -2,22 +2,47 @@
 
 import asyncio
 import contextlib
-import enum
-import os
-import signal
 import socket
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import Message
 
-from milepost.child.v1.child_pb2 import Durable, FrameRate, FromChild, Stop, ToChild
+from milepost.child.v1.child_pb2 import (
+    Check,
+    Checked,
+    ChildCommand,
+    Describe,
+    Durable,
+    FrameRate,
+    FromChild,
+    SnapshotTaken,
+    StateWritten,
+    Stop,
+    TakeSnapshot,
+    ToChild,
+    WriteState,
+)
+from milepost.intervention.v1.intervention_pb2 import Intervention
+from milepost.state.v1.state_pb2 import SimulationState
 from sim_worker.child.framing import HEADER, body_length, framed
-from sim_worker.gateways.process_memory import exceeds
+from sim_worker.gateways.child_answers import Answers, ChildGone, ChildRefused
+from sim_worker.gateways.process_memory import cpu_s, exceeds, proportional_bytes
+from sim_worker.gateways.supervised_process import ChildExit, ExitCause, SupervisedProcess
+
+if TYPE_CHECKING:
+    from sim_worker.gateways.snapshot import Snapshot
+    from sim_worker.gateways.zygote_process import ZygoteProcess
+
+__all__ = ["Child", "ChildExit", "ChildGone", "ChildLimits", "ChildRefused", "ExitCause", "open_streams"]
 
 # What is read ahead of `messages()`; beyond it the child waits.
 _READ_AHEAD_BYTES: Final = 256 * 1024
+# SnapshotTaken is far smaller.
+_PACKET_BYTES: Final = 64 * 1024
+# Streams and packet socket of a copy.
+_DESCRIPTORS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,51 +54,48 @@ class ChildLimits:
     stall_timeout_s: float = 300.0
     """From one message to the next: a step that takes longer."""
     memory_limit_bytes: int = 4 * 1024**3
-    """Of the child and what it started, shared pages in proportion."""
+    """Of the child, what it started and its sleeping snapshots, shared pages in proportion."""
     stop_grace_s: float = 2.0
     """From Stop to the kill."""
 
 
-class ExitCause(enum.Enum):
-    """Why the worker ended a child; a child that ended by itself has none."""
-
-    INIT_TIMEOUT = enum.auto()
-    STALLED = enum.auto()
-    MEMORY_LIMIT = enum.auto()
-    KILLED = enum.auto()
-    ZYGOTE_LOST = enum.auto()
-
-
-@dataclass(frozen=True, slots=True)
-class ChildExit:
-    """How it ended; a negative code is the signal that ended it."""
-
-    exit_code: int
-    cause: ExitCause | None
-
-
 class Child:
-    """One process from its fork to its reaping. Made by Zygote.launch."""
+    """One process from its fork to its reaping. Made by Zygote.launch and Snapshot.wake.
+
+    Answers to `take_snapshot`, `describe`, `check` and `write_state` come while somebody reads `messages()`.
+    """
 
     def __init__(
         self,
         *,
-        pid: int,
-        process_fd: int | None,
+        process: SupervisedProcess,
         streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-        exit_code: asyncio.Future[int],
+        packets: socket.socket,
+        home: "ZygoteProcess",
         limits: ChildLimits,
+        snapshots: list["Snapshot"],
     ) -> None:
-        self.pid = pid
-        self._process_fd = process_fd
+        """`snapshots` are the copies that sleep, oldest first; it is shared with them."""
+        self.kept: Snapshot | None = None
+        """The copy that `Snapshot.wake` left behind."""
+        self._process = process
         self._reader, self._writer = streams
-        self._exit_code = exit_code
+        self._packets = packets
+        self._home = home
         self._limits = limits
-        self._cause: ExitCause | None = None
-        exit_code.add_done_callback(self._release)
+        self._snapshots = snapshots
+        self._answers = Answers()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(packets, self._take_packet)
+        process.on_exit(self._let_go)
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
 
     async def messages(self) -> AsyncGenerator[FromChild, None]:
-        """Everything it says, until it is gone; kills it when it is silent for too long while listened to."""
+        """Everything it says but answers, until it is gone; kills it when it is silent for too long meanwhile."""
         patience_s, cause = self._limits.init_timeout_s, ExitCause.INIT_TIMEOUT
         try:
             while True:
@@ -81,24 +103,64 @@ class Child:
                     header = await self._reader.readexactly(HEADER.size)
                     body = await self._reader.readexactly(body_length(header))
                 message = FromChild.FromString(body)
-                if message.HasField("started"):
+                if message.WhichOneof("message") in ("started", "woken"):
                     patience_s, cause = self._limits.stall_timeout_s, ExitCause.STALLED
-                yield message
+                if not self._answers.take(message):
+                    yield message
         except TimeoutError:
             self.kill(cause)
         except (asyncio.IncompleteReadError, OSError):
             return
         finally:
             # The child waits for this before it leaves.
-            self._writer.close()
+            self.close()
 
-    async def durable(self, intervals: int) -> None:
-        """Tell how many intervals, from the first, are in the log."""
-        await self.send(ToChild(durable=Durable(intervals=intervals)))
+    async def durable(self, step: int) -> None:
+        """Tell up to which step intervals are in the log."""
+        await self.send(ToChild(durable=Durable(step=step)))
 
     async def frame_rate(self, max_hz: float) -> None:
         """Ask for frames, at most so many a second of wall time; 0 ends them."""
         await self.send(ToChild(frame_rate=FrameRate(max_hz=max_hz)))
+
+    async def command(self, command: ChildCommand) -> None:
+        """Have it carried out at the next boundary; Applied or Refused comes through `messages()`."""
+        await self.send(ToChild(command=command))
+
+    async def take_snapshot(self, snapshot_id: str) -> "Snapshot":
+        """A sleeping copy of it as it is at the next boundary. Raises ChildRefused, ChildGone."""
+        return await self.handed_over(snapshot_id, ToChild(take_snapshot=TakeSnapshot(snapshot_id=snapshot_id)))
+
+    async def handed_over(self, snapshot_id: str, because: ToChild) -> "Snapshot":
+        """The copy that it makes because of a message. Raises ChildRefused, ChildGone."""
+        with self._answers.expecting(snapshot_id) as answer:
+            await self.send(because)
+            snapshot: Snapshot = await answer
+        return snapshot
+
+    async def describe(self) -> SimulationState:
+        """The whole state at the next boundary. Raises ChildGone."""
+        request_id = self._answers.new_id()
+        with self._answers.expecting(request_id) as answer:
+            await self.send(ToChild(describe=Describe(request_id=request_id)))
+            state: SimulationState = await answer
+        return state
+
+    async def check(self, intervention: Intervention) -> Checked:
+        """Whether it would be refused at the next boundary. Raises ChildGone."""
+        request_id = self._answers.new_id()
+        with self._answers.expecting(request_id) as answer:
+            await self.send(ToChild(check=Check(request_id=request_id, intervention=intervention)))
+            checked: Checked = await answer
+        return checked
+
+    async def write_state(self, path: str) -> StateWritten:
+        """A state file, complete; `path` is in the session's directory. Raises ChildRefused, ChildGone."""
+        request_id = self._answers.new_id()
+        with self._answers.expecting(request_id) as answer:
+            await self.send(ToChild(write_state=WriteState(request_id=request_id, path=path)))
+            written: StateWritten = await answer
+        return written
 
     async def stop(self) -> None:
         """Ask it to end at the next step boundary; kill it when it does not. Somebody else reads its messages."""
@@ -111,26 +173,34 @@ class Child:
             await self.exited()
 
     def kill(self, cause: ExitCause = ExitCause.KILLED) -> None:
-        """End it at once, whatever it is doing, and with it what it started. The first cause counts."""
-        if self._exit_code.done() or self._process_fd is None:
-            return
-        self._cause = self._cause or cause
-        # The descriptor names this very process: its number may be another's by now.
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._process_fd, signal.SIGKILL)
+        """End it at once, whatever it is doing, and with it what it started. Its snapshots stay."""
+        self._process.kill(cause)
 
     def close(self) -> None:
         """Let go of its stream. What it said and nobody has read is lost, so not before its messages were taken."""
         self._writer.close()
+        self._answers.fail()
 
-    def kill_if_too_large(self) -> None:
-        """Kill it when it takes more memory than it may."""
-        if exceeds(self.pid, self._limits.memory_limit_bytes):
+    def memory_bytes(self) -> int:
+        """What it, what it started and its snapshots take, shared pages in proportion. Walks every page."""
+        return proportional_bytes(self._family())
+
+    def cpu_s(self) -> float:
+        """Processor time it has used, seconds; 0 when it is gone."""
+        return cpu_s(self.pid)
+
+    def keep_within_memory(self) -> None:
+        """Where it takes more than it may, let the oldest snapshot go; with none left, kill it."""
+        if not exceeds(self._family(), self._limits.memory_limit_bytes):
+            return
+        if self._snapshots:
+            self._snapshots[0].close()
+        else:
             self.kill(ExitCause.MEMORY_LIMIT)
 
     async def exited(self) -> ChildExit:
         """How it ended, once it is gone."""
-        return ChildExit(await asyncio.shield(self._exit_code), self._cause)
+        return await self._process.exited()
 
     async def send(self, message: Message) -> None:
         """Send one message; a child that is gone is reported by `exited`, not here."""
@@ -138,14 +208,29 @@ class Child:
             self._writer.write(framed(message))
             await self._writer.drain()
 
-    def lost_with_zygote(self) -> None:
-        """Its parent is gone: the kernel kills it, and nobody will tell its exit code."""
-        self.kill(ExitCause.ZYGOTE_LOST)
+    def _family(self) -> list[int]:
+        return [self.pid, *(snapshot.pid for snapshot in self._snapshots)]
 
-    def _release(self, _: asyncio.Future[int]) -> None:
-        if self._process_fd is not None:
-            os.close(self._process_fd)
-            self._process_fd = None
+    def _take_packet(self) -> None:
+        """A copy was handed over, or there will be none any more."""
+        try:
+            packet, descriptors, _, _ = socket.recv_fds(self._packets, _PACKET_BYTES, _DESCRIPTORS)
+        except BlockingIOError:
+            return
+        except OSError:
+            packet = b""
+        if not packet:
+            self._loop.remove_reader(self._packets)
+            return
+        taken = SnapshotTaken.FromString(packet)
+        snapshot = self._home.adopt(taken, descriptors, self._snapshots)
+        if not self._answers.resolve(taken.snapshot_id, snapshot):
+            snapshot.close()
+
+    def _let_go(self) -> None:
+        self._answers.fail()
+        self._loop.remove_reader(self._packets)
+        self._packets.close()
 
 
 async def open_streams(ours: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

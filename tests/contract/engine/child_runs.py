@@ -1,12 +1,15 @@
 """A small city of the tests' own, and a child that runs it, from launch to exit."""
 
+import asyncio
 import contextlib
 import os
 import subprocess
+from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from milepost.child.v1.child_pb2 import Failed, Finished, FrameMade, FromChild, Interval, Plan, Started
 from milepost.event.v1.event_pb2 import IntervalClosed
@@ -21,6 +24,8 @@ SESSION_OPTIONS = (
     *("--save-state.rng", "--save-state.transportables", "--save-state.constraints"),
     *("--save-state.precision", "17", "--device.tripinfo.probability", "1", "--no-step-log"),
 )
+# A step of the city takes far less.
+HEARD_WITHIN_S = 30.0
 FILE_SIZE_LIMIT_BYTES = 64 * 1024**2
 # What the zygote gives its children, for the bare binary.
 RESULT_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA"}
@@ -45,6 +50,8 @@ class Run:
     finished: Finished | None = None
     failed: Failed | None = None
     exit: ChildExit | None = None
+    others: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def payloads(self) -> list[bytes]:
@@ -54,8 +61,34 @@ class Run:
     def last(self) -> IntervalClosed:
         return IntervalClosed.FromString(self.payloads[-1])
 
+    @contextlib.asynccontextmanager
+    async def listening_to(self, child: Child) -> AsyncIterator[None]:
+        """Hear all a child says, up to its end; every interval counts as durable at once."""
+
+        async def listen() -> None:
+            async for message in child.messages():
+                self.hear(message)
+                if message.HasField("interval"):
+                    await child.durable(message.interval.step)
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(listen())
+            yield
+
+    async def until(self, kind: str, *, count: int = 1) -> Any:
+        """The `count`th message of a kind, once it is there."""
+        async with asyncio.timeout(HEARD_WITHIN_S):
+            while len(self.others[kind]) < count:
+                self.changed.clear()
+                await self.changed.wait()
+        return self.others[kind][count - 1]
+
     def hear(self, message: FromChild) -> None:
-        match message.WhichOneof("message"):
+        kind = message.WhichOneof("message")
+        assert kind is not None
+        self.others[kind].append(getattr(message, kind))
+        self.changed.set()
+        match kind:
             case "started":
                 self.started = message.started
             case "interval":
@@ -139,7 +172,7 @@ async def run(
     async for message in child.messages():
         heard.hear(message)
         if message.HasField("interval"):
-            await child.durable(len(heard.intervals))
+            await child.durable(message.interval.step)
         if on_message is not None:
             await on_message(child, message)
     heard.exit = await child.exited()

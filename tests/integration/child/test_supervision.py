@@ -36,7 +36,7 @@ async def test_it_waits_for_the_log_and_goes_on_with_it(city: City, zygote: Zygo
         elif message.HasField("alive") and heard:
             # It says that it lives, but simulates nothing more until the log has caught up.
             assert len(heard) % what.run_ahead_intervals == 0
-            await child.durable(len(heard))
+            await child.durable(heard[-1])
     assert heard == list(range(10, 201, 10))
     assert await child.exited() == ChildExit(exit_code=0, cause=None)
 
@@ -56,7 +56,7 @@ async def test_the_sumo_binary_killed_from_outside_is_a_failure(city: City, zygo
     async with stepping(zygote, city.lay_out("binary"), what) as (child, messages):
         _, sumo = family(child.pid)
         os.kill(sumo, signal.SIGKILL)
-        await child.durable(1_000)
+        await child.durable(10_000)
         (failed,) = [message.failed async for message in messages if message.HasField("failed")]
     assert not failed.loading
     assert (await child.exited()).exit_code == 1

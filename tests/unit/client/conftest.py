@@ -1,10 +1,14 @@
 """Servers that say what a test scripts, over real gRPC, and clients of them."""
 
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import grpc
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 from milepost.client import Milepost
 

@@ -4,11 +4,11 @@ import uuid
 
 import grpc
 import pytest
-from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import error_details_pb2
 from grpc.aio import Metadata
+from refusal import Refusal
 
 from milepost.client import Milepost, event_store_beside
 from milepost.errors.v1.errors_pb2 import ErrorReason
@@ -34,23 +34,6 @@ from milepost.session.v1.session_service_pb2 import (
 from milepost.session.v1.session_service_pb2_grpc import SessionServiceServicer, add_SessionServiceServicer_to_server
 
 SPEC = SessionSpec(scenario_digest="0" * 64, seed=1)
-
-
-class Refusal:
-    """A failure as the services send it."""
-
-    def __init__(self, code: grpc.StatusCode, reason: str, *details: Message, metadata: dict[str, str] | None = None):
-        self.code = code
-        packed = []
-        for detail in (error_details_pb2.ErrorInfo(reason=reason, domain="milepost", metadata=metadata), *details):
-            one = Any()
-            one.Pack(detail)
-            packed.append(one)
-        self.status = status_pb2.Status(code=code.value[0], message=f"because {reason}", details=packed)
-
-    async def send(self, context: grpc.aio.ServicerContext) -> None:
-        trailer = (("grpc-status-details-bin", self.status.SerializeToString()),)
-        await context.abort(self.code, self.status.message, trailing_metadata=trailer)
 
 
 class ScriptedSessions(SessionServiceServicer):

@@ -4,24 +4,63 @@ from datetime import UTC, datetime, timedelta
 
 from google.protobuf.message import Message
 
+from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint, Exactness
 from milepost.event.v1.event_pb2 import (
     AttemptClaimed,
+    CheckpointCommitted,
+    CheckpointDeleted,
+    CheckpointFailed,
+    CheckpointPinned,
+    CheckpointStarted,
+    ClaimReason,
     CommandApplied,
+    CommandRejected,
     CommandRequested,
     Event,
+    ExactnessBroken,
     HandedOver,
     IntervalClosed,
+    Label,
+    Paused,
+    PhaseEnded,
+    PhaseStarted,
+    RecoveryJudged,
+    ResourceUsed,
+    RunCause,
+    RunOpened,
     RunStarted,
+    SessionCancelled,
     SessionCompleted,
     SessionCreated,
+    SessionDeleted,
+    SessionFailed,
+    SessionForked,
     SessionRecovered,
+    SessionUndeleted,
+    SessionUpdated,
+    SetPaceCommand,
     StartCommand,
+    StepCommand,
+    SuspendCommand,
+    Verdict,
 )
 from milepost.event.v1.record_pb2 import EventBatch
 from milepost.kpi.v1.kpi_pb2 import Kpis
 from milepost.scenario.v1.scenario_pb2 import Scene
-from milepost.session.v1.session_pb2 import Results, Session, SessionState
-from session_api.gateways.session_resource import apply
+from milepost.session.v1.session_pb2 import (
+    Failure,
+    ForkOrigin,
+    Limits,
+    PhaseStatus,
+    PlannedPhase,
+    ResourceUsage,
+    Results,
+    Session,
+    SessionSpec,
+    SessionState,
+)
+from session_api.gateways.projected import Projected
+from session_api.gateways.session_resource import apply, etag
 from session_log.codec import BatchHeaders, LogMessage, events, record
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -39,11 +78,15 @@ def log(*payloads: Message) -> list[Event]:
     return found
 
 
-def after(*payloads: Message) -> Session:
-    session = Session()
+def projected(*payloads: Message) -> Projected:
+    found = Projected()
     for event in log(*payloads):
-        apply(session, event)
-    return session
+        apply(found, event)
+    return found
+
+
+def after(*payloads: Message) -> Session:
+    return projected(*payloads).session
 
 
 RUNNING = (CREATED, AttemptClaimed(attempt=1, worker_id="w"), RunStarted(begin_time_s=100, step_length_s=1))
@@ -66,11 +109,11 @@ def test_progress_is_what_the_latest_interval_says() -> None:
 
 
 def test_an_event_that_comes_again_changes_nothing() -> None:
-    session = after(*RUNNING, IntervalClosed())
-    before = Session.FromString(session.SerializeToString())
+    found = projected(*RUNNING, IntervalClosed())
+    before = Session.FromString(found.session.SerializeToString())
     for event in log(*RUNNING, IntervalClosed()):
-        apply(session, event)
-    assert session == before
+        assert apply(found, event) is None
+    assert found.session == before
 
 
 def test_a_session_handed_over_says_so_until_it_is_claimed_and_runs_when_recovered() -> None:
@@ -78,7 +121,7 @@ def test_a_session_handed_over_says_so_until_it_is_claimed_and_runs_when_recover
     assert list(after(*let_go).conditions) == ["handed over by w, waiting for another worker"]
     claimed = (*let_go, AttemptClaimed(attempt=2, worker_id="v"))
     assert after(*claimed).state == SessionState.SESSION_STATE_RECOVERING
-    assert list(after(*claimed).conditions) == []
+    assert list(after(*claimed).conditions) == ["simulating again up to step 0"]
     assert after(*claimed, SessionRecovered()).state == SessionState.SESSION_STATE_RUNNING
 
 
@@ -96,3 +139,191 @@ def test_a_session_only_recorded_is_pending_once_its_start_was_applied() -> None
     requested = CommandRequested(command_id="c", start=StartCommand())
     assert after(recorded, requested).state == SessionState.SESSION_STATE_CREATED
     assert after(recorded, requested, CommandApplied(command_id="c")).state == SessionState.SESSION_STATE_PENDING
+
+
+def asked(command_id: str, **verb: Message) -> CommandRequested:
+    return CommandRequested(command_id=command_id, **verb)  # type: ignore[arg-type]
+
+
+def test_an_outcome_means_what_its_command_asked_for_also_after_a_restart_of_the_projection() -> None:
+    events = log(*RUNNING, asked("c", suspend=SuspendCommand()), CommandApplied(command_id="c"))
+    found = Projected()
+    for event in events:
+        # Every event in a process of its own: what is needed of the past is in the row.
+        found = Projected.of_row(found.session.SerializeToString(), found.pool, found.memory())
+        outcome = apply(found, event)
+    assert found.session.state == SessionState.SESSION_STATE_SUSPENDED
+    assert outcome is not None
+    assert (outcome.command_id, outcome.applied, outcome.seq, outcome.step) == ("c", True, 5, 20)
+    assert found.open_commands == {}
+
+
+def test_a_suspension_that_was_rejected_leaves_the_session_running() -> None:
+    suspending = (*RUNNING, asked("c", suspend=SuspendCommand()))
+    assert after(*suspending).state == SessionState.SESSION_STATE_SUSPENDING
+    rejected = CommandRejected(command_id="c", message="m", field="f")
+    assert after(*suspending, rejected).state == SessionState.SESSION_STATE_RUNNING
+    outcome = apply(projected(*suspending), log(*suspending, rejected)[-1])
+    assert outcome is not None
+    assert (outcome.applied, outcome.message, outcome.field) == (False, "m", "f")
+
+
+def test_pace_is_what_was_applied_and_a_pause_stays_until_the_next_command() -> None:
+    paced = (*RUNNING, asked("c", set_pace=SetPaceCommand(factor=2)), CommandApplied(command_id="c"))
+    assert after(*paced[:-1]).pace.factor == 0
+    assert (after(*paced).pace.factor, after(*paced).pace.paused) == (2, False)
+    stepping = (*paced, asked("d", step=StepCommand(steps=5)), CommandApplied(command_id="d"))
+    assert after(*stepping).pace.hold_at_step == 40 + 5
+    paused = after(*stepping, Paused())
+    assert (paused.pace.factor, paused.pace.paused, paused.pace.HasField("hold_at_step")) == (2, True, False)
+    assert list(paused.conditions) == ["paused at step 50"]
+    goes_on = (*stepping, Paused(), asked("e", set_pace=SetPaceCommand()), CommandApplied(command_id="e"))
+    assert not after(*goes_on).pace.paused
+    assert list(after(*goes_on).conditions) == []
+
+
+PLANNED = SessionCreated(
+    auto_start=True,
+    pool="p",
+    scene=Scene(begin_time_s=100),
+    spec=SessionSpec(plan=[PlannedPhase(name=name, duration_s=20) for name in ("warm", "measure", "cool")]),
+)
+IN_MEASURE = (PLANNED, *RUNNING[1:], PhaseStarted(phase=0), IntervalClosed(), PhaseEnded(kpis=Kpis(arrived=3)))
+IN_MEASURE += (PhaseStarted(phase=1),)
+PENDING, ACTIVE, DONE = (
+    PhaseStatus.PHASE_STATUS_PENDING,
+    PhaseStatus.PHASE_STATUS_ACTIVE,
+    PhaseStatus.PHASE_STATUS_DONE,
+)
+SKIPPED, FAILED = PhaseStatus.PHASE_STATUS_SKIPPED, PhaseStatus.PHASE_STATUS_FAILED
+
+
+def test_phases_follow_the_log_and_none_stays_open_at_the_end() -> None:
+    def statuses(*payloads: Message) -> list[int]:
+        return [phase.status for phase in after(*payloads).phases]
+
+    assert statuses(PLANNED) == [PENDING, PENDING, PENDING]
+    assert statuses(*IN_MEASURE) == [DONE, ACTIVE, PENDING]
+    assert after(*IN_MEASURE).phases[0].kpis.arrived == 3
+    assert statuses(*IN_MEASURE, SessionCompleted()) == [DONE, DONE, SKIPPED]
+    assert statuses(*IN_MEASURE, SessionFailed(failure=Failure())) == [DONE, FAILED, SKIPPED]
+    assert statuses(*IN_MEASURE, SessionCancelled()) == [DONE, FAILED, SKIPPED]
+
+
+def test_a_run_opened_in_the_midst_of_the_plan_has_the_phases_behind_it_done() -> None:
+    opened = RunOpened(run=2, base_run=1, step=30, sim_time_s=130, spec=PLANNED.spec, scene=PLANNED.scene)
+    session = after(*IN_MEASURE, SessionCompleted(), opened)
+    assert [phase.status for phase in session.phases] == [DONE, ACTIVE, PENDING]
+    assert session.phases[0].kpis.arrived == 3
+    assert session.phases[1].begin_time_s == 120
+
+
+def test_a_fork_begins_where_it_was_forked() -> None:
+    origin = ForkOrigin(session_id="parent", run=1, step=30, sim_time_s=130)
+    child = SessionCreated()
+    child.CopyFrom(PLANNED)
+    child.forked_from.CopyFrom(origin)
+    session = after(child)
+    assert session.forked_from.session_id == "parent"
+    assert (session.progress.step, session.progress.sim_time_s) == (30, 130)
+    assert [phase.status for phase in session.phases] == [DONE, ACTIVE, PENDING]
+    assert after(*RUNNING, SessionForked(session_id="child")).forks == ["child"]
+
+
+def test_checkpoints_are_those_that_stand() -> None:
+    made = [CheckpointCommitted(checkpoint=Checkpoint(checkpoint_id=name)) for name in "abc"]
+    session = after(
+        *RUNNING, *made, CheckpointPinned(checkpoint_id="a", pinned=True), CheckpointDeleted(checkpoint_id="c")
+    )
+    assert [(one.checkpoint_id, one.pinned) for one in session.checkpoints] == [("a", True), ("b", False)]
+    assert session.last_checkpoint.checkpoint_id == "b"
+    assert session.checkpoints[0].HasField("create_time")
+    writing = after(*RUNNING, CheckpointStarted(checkpoint_id="a"))
+    assert list(writing.conditions) == ["writing checkpoint a"]
+    assert list(after(*RUNNING, CheckpointStarted(checkpoint_id="a"), made[0]).conditions) == []
+    failed = (CheckpointStarted(checkpoint_id="a"), CheckpointFailed(checkpoint_id="a"))
+    assert list(after(*RUNNING, *failed).conditions) == []
+
+
+def test_attempts_say_why_they_were_made_and_what_the_log_said_of_them() -> None:
+    moved = AttemptClaimed(attempt=2, worker_id="v", because=ClaimReason.CLAIM_REASON_WORKER_LOST)
+    judged = RecoveryJudged(verdict=Verdict.VERDICT_AGREED, intervals=7)
+    session = after(*RUNNING, moved, judged)
+    assert [attempt.worker_id for attempt in session.attempts] == ["w", "v"]
+    last = session.attempts[-1]
+    assert (last.because, last.verdict) == ("the worker before did not answer any more", "AGREED")
+    assert (last.intervals_again, last.run) == (7, 1)
+    assert session.exactness == Exactness.EXACTNESS_AGREED
+    assert after(*RUNNING).exactness == Exactness.EXACTNESS_EXACT
+    broken = after(*RUNNING, ExactnessBroken(), moved, judged)
+    assert broken.exactness == Exactness.EXACTNESS_BROKEN
+
+
+def test_a_hundred_claims_are_listed_and_the_oldest_go() -> None:
+    session = after(CREATED, *[AttemptClaimed(attempt=n, worker_id="w") for n in range(1, 151)])
+    assert [attempt.attempt for attempt in session.attempts] == list(range(51, 151))
+    assert session.attempt == 150
+
+
+def test_the_etag_changes_with_every_command_and_with_nothing_else() -> None:
+    tags = [
+        after(*RUNNING).etag,
+        after(*RUNNING, asked("c", set_pace=SetPaceCommand())).etag,
+        after(*RUNNING, asked("c", set_pace=SetPaceCommand()), asked("d", set_pace=SetPaceCommand())).etag,
+    ]
+    assert len(set(tags)) == 3
+    assert after(*RUNNING, IntervalClosed(), Paused()).etag == tags[0] == etag("s", None)
+    assert tags[2] == etag("s", "d")
+
+
+def test_an_update_shows_in_names_task_and_expected_end() -> None:
+    updated = SessionUpdated(
+        display_name="new", labels=[Label(key="k", value="v")], spec=SessionSpec(seed=7), scene=Scene(end_time_s=300)
+    )
+    session = after(*RUNNING, updated)
+    assert (session.display_name, dict(session.labels), session.spec.seed) == ("new", {"k": "v"}, 7)
+    assert session.progress.end_time_s == 300
+
+
+def test_a_new_run_begins_with_nothing_of_the_old_end() -> None:
+    over = (*RUNNING, IntervalClosed(kpis=Kpis(arrived=5)), SessionFailed(failure=Failure(message="m")))
+    assert after(*over).failure.message == "m"
+    scene = Scene(begin_time_s=100, end_time_s=400)
+    opened = RunOpened(run=2, because=RunCause.RUN_CAUSE_RESTART, scene=scene)
+    session = after(*over, opened)
+    assert (session.state, session.run) == (SessionState.SESSION_STATE_PENDING, 2)
+    assert not any(session.HasField(name) for name in ("failure", "results", "end_time"))
+    progress = session.progress
+    assert (progress.step, progress.sim_time_s, progress.end_time_s) == (0, 100, 400)
+    assert progress.kpis == Kpis()
+    assert list(session.conditions) == ["waiting for a worker of pool p"]
+    assert after(*over, opened, AttemptClaimed(attempt=2)).state == SessionState.SESSION_STATE_PREPARING
+
+
+def test_a_deleted_session_says_when_it_goes_until_it_is_undeleted() -> None:
+    gone = SessionDeleted()
+    gone.purge_time.FromDatetime(BEGAN)
+    deleted = after(*RUNNING, SessionCompleted(), gone)
+    assert deleted.HasField("delete_time")
+    assert deleted.purge_time == gone.purge_time
+    there = after(*RUNNING, SessionCompleted(), gone, SessionUndeleted())
+    assert not there.HasField("delete_time")
+    assert not there.HasField("purge_time")
+
+
+def test_usage_is_that_of_the_latest_attempt() -> None:
+    used = ResourceUsed(usage=ResourceUsage(cpu_s=3))
+    assert after(*RUNNING, used).usage.cpu_s == 3
+    assert not after(*RUNNING, used, AttemptClaimed(attempt=2)).HasField("usage")
+
+
+def test_only_a_session_that_just_stands_is_idle_and_only_with_a_ttl() -> None:
+    limited = SessionCreated(auto_start=True, spec=SessionSpec(limits=Limits(idle_ttl_s=60)))
+    suspended = (asked("c", suspend=SuspendCommand()), CommandApplied(command_id="c"))
+    idle = projected(limited, *suspended)
+    assert idle.idle_until == (BEGAN + timedelta(seconds=2 + 60)).replace(tzinfo=None)
+    assert projected(limited).idle_until is None
+    assert projected(SessionCreated(auto_start=True), *suspended).idle_until is None
+    paused = projected(limited, *RUNNING[1:], Paused())
+    assert paused.idle_until == (BEGAN + timedelta(seconds=3 + 60)).replace(tzinfo=None)
+    assert projected(limited, *RUNNING[1:], Paused(), asked("d", step=StepCommand(steps=1))).idle_until is None

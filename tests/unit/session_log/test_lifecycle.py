@@ -13,7 +13,9 @@ from session_log.domain.fold import (
     Created,
     Ended,
     Fact,
+    Hidden,
     LetGo,
+    Opened,
     Progressed,
     Recovered,
     Requested,
@@ -36,16 +38,58 @@ from session_log.domain.lifecycle import (
 # The contract's sentences, written down once more and independently of the table.
 REFUSED = {
     State.CREATED: {Verb.SUSPEND, Verb.RESUME, Verb.RESTART, Verb.ROLLBACK, Verb.CHECKPOINT, Verb.INTERVENE, Verb.PACE}
-    | {Verb.FORK},
-    State.PENDING: {Verb.START, Verb.RESUME, Verb.RESTART, Verb.ROLLBACK, Verb.FORK, Verb.UPDATE_TASK, Verb.DELETE},
-    State.PREPARING: {Verb.START, Verb.RESUME, Verb.RESTART, Verb.ROLLBACK, Verb.UPDATE_TASK, Verb.DELETE},
-    State.RUNNING: {Verb.START, Verb.RESUME, Verb.RESTART, Verb.UPDATE_TASK, Verb.DELETE},
-    State.RECOVERING: {Verb.START, Verb.RESUME, Verb.RESTART, Verb.ROLLBACK, Verb.UPDATE_TASK, Verb.DELETE},
-    State.SUSPENDING: set(Verb) - {Verb.CANCEL, Verb.TERMINATE, Verb.FORK},
-    State.SUSPENDED: {Verb.START, Verb.SUSPEND, Verb.RESTART, Verb.CHECKPOINT, Verb.INTERVENE, Verb.PACE},
-    State.TERMINATING: set(Verb) - {Verb.CANCEL, Verb.FORK},
+    | {Verb.FORK, Verb.UNDELETE},
+    State.PENDING: {
+        Verb.UNDELETE,
+        Verb.START,
+        Verb.RESUME,
+        Verb.RESTART,
+        Verb.ROLLBACK,
+        Verb.FORK,
+        Verb.UPDATE_TASK,
+        Verb.DELETE,
+    },
+    State.PREPARING: {
+        Verb.UNDELETE,
+        Verb.START,
+        Verb.RESUME,
+        Verb.RESTART,
+        Verb.ROLLBACK,
+        Verb.UPDATE_TASK,
+        Verb.DELETE,
+    },
+    State.RUNNING: {Verb.UNDELETE, Verb.START, Verb.RESUME, Verb.RESTART, Verb.UPDATE_TASK, Verb.DELETE},
+    State.RECOVERING: {
+        Verb.UNDELETE,
+        Verb.START,
+        Verb.RESUME,
+        Verb.RESTART,
+        Verb.ROLLBACK,
+        Verb.UPDATE_TASK,
+        Verb.DELETE,
+    },
+    State.SUSPENDING: set(Verb) - {Verb.CANCEL, Verb.TERMINATE, Verb.FORK, Verb.UPDATE, Verb.PIN},
+    State.SUSPENDED: {
+        Verb.UNDELETE,
+        Verb.START,
+        Verb.SUSPEND,
+        Verb.RESTART,
+        Verb.CHECKPOINT,
+        Verb.INTERVENE,
+        Verb.PACE,
+    },
+    State.TERMINATING: set(Verb) - {Verb.CANCEL, Verb.FORK, Verb.UPDATE, Verb.PIN},
     **{
-        ended: {Verb.START, Verb.SUSPEND, Verb.CANCEL, Verb.TERMINATE, Verb.CHECKPOINT, Verb.INTERVENE, Verb.PACE}
+        ended: {
+            Verb.UNDELETE,
+            Verb.START,
+            Verb.SUSPEND,
+            Verb.CANCEL,
+            Verb.TERMINATE,
+            Verb.CHECKPOINT,
+            Verb.INTERVENE,
+            Verb.PACE,
+        }
         for ended in ENDED
     },
 }
@@ -62,6 +106,13 @@ def test_every_state_allows_or_refuses_every_verb_as_the_contract_says(state: St
     else:
         require_legal(state, verb)
         assert verb in legal_verbs(state)
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_deleted_session_can_be_undeleted_and_nothing_else(state: State) -> None:
+    assert legal_verbs(state, deleted=True) == (Verb.UNDELETE,)
+    with pytest.raises(IllegalVerb, match="deleted"):
+        require_legal(state, Verb.RESUME, deleted=True)
 
 
 def test_the_table_knows_every_verb_and_the_states_are_those_of_the_contract() -> None:
@@ -133,6 +184,8 @@ FACTS = st.one_of(
         request_digest=st.just(b""),
     ),
     st.builds(Answered, command_id=st.sampled_from(["a", "b"]), applied=st.booleans()),
+    st.builds(Opened, run=st.integers(2, 5)),
+    st.builds(Hidden, deleted=st.booleans()),
     st.sampled_from([Stepping(), Recovered(), LetGo(), Progressed()]),
 )
 
@@ -150,6 +203,8 @@ def test_the_property_above_meets_every_kind_of_fact() -> None:
     assert {kind.__name__ for kind in get_args(Fact)} == {
         "Created",
         "Claimed",
+        "Opened",
+        "Hidden",
         "Stepping",
         "Recovered",
         "LetGo",
@@ -158,3 +213,45 @@ def test_the_property_above_meets_every_kind_of_fact() -> None:
         "Answered",
         "Progressed",
     }
+
+
+RUNNING = (Created(auto_start=True), Claimed(1, "w"), Stepping())
+
+
+def test_a_suspension_frees_the_session_and_a_resumption_queues_it_again_in_the_same_run() -> None:
+    asked = [*RUNNING, Requested("s", Verb.SUSPEND, b"")]
+    assert after(*asked).state is State.SUSPENDING
+    assert after(*asked, Claimed(2, "other")).state is State.SUSPENDING
+    assert after(*asked, Answered("s", applied=False)).state is State.RUNNING
+    suspended = [*asked, Answered("s", applied=True)]
+    assert after(*suspended).state is State.SUSPENDED
+    resumed = [*suspended, Requested("r", Verb.RESUME, b""), Answered("r", applied=True)]
+    assert after(*resumed).state is State.PENDING
+    claimed = after(*resumed, Claimed(2, "other"))
+    assert (claimed.state, claimed.run) == (State.RECOVERING, 1)
+
+
+def test_a_new_run_begins_pending_and_its_first_claim_prepares() -> None:
+    ended = [*RUNNING, Ended(State.COMPLETED)]
+    opened = after(*ended, Opened(2))
+    assert (opened.state, opened.run, opened.new_run) == (State.PENDING, 2, True)
+    first = after(*ended, Opened(2), Claimed(2, "w"))
+    assert first.state is State.PREPARING
+    assert after(*ended, Opened(2), Claimed(2, "w"), Claimed(3, "x")).state is State.RECOVERING
+
+
+def test_a_session_suspended_before_any_claim_waits_for_its_resumption() -> None:
+    life = after(Created(auto_start=True), Requested("s", Verb.SUSPEND, b""), Answered("s", applied=True))
+    assert life.state is State.SUSPENDED
+    assert not life.open_commands
+
+
+def test_fruitless_attempts_are_counted_by_the_claims_and_forgotten_by_a_new_run() -> None:
+    life = after(*RUNNING, Claimed(2, "w", fruitless=1), Claimed(3, "w", fruitless=2))
+    assert (life.fruitless, life.claim_seq) == (2, 5)
+    assert after(*RUNNING, Claimed(2, "w", fruitless=2), Ended(State.FAILED), Opened(2)).fruitless == 0
+
+
+def test_deleting_and_undeleting_hide_and_show() -> None:
+    assert after(*RUNNING, Ended(State.COMPLETED), Hidden(deleted=True)).deleted
+    assert not after(*RUNNING, Ended(State.COMPLETED), Hidden(deleted=True), Hidden(deleted=False)).deleted

@@ -101,6 +101,11 @@ class Connection:
                 return await attempt(max(backoff.remaining_s, LAST_TRY_S))
             except grpc.aio.AioRpcError as refused:
                 error = from_rpc_error(refused)
-            if not isinstance(error, Unavailable | Aborted):
+            if not _may_succeed(error):
                 raise error
             await backoff.wait(error)
+
+
+def _may_succeed(error: MilepostError) -> bool:
+    """Whether the same call can succeed another time. A stale `etag` is aborted, too, and stays stale."""
+    return isinstance(error, Unavailable) or (isinstance(error, Aborted) and error.reason != "ETAG_MISMATCH")

@@ -2,13 +2,14 @@
 
     MilepostError                  reason, message, metadata, violations, retry_after_s
     ├── InvalidArgument            FIELD_INVALID, SCENARIO_INVALID, SCENARIO_TOO_LARGE, PAGE_TOKEN_INVALID …
-    ├── NotFound                   SESSION_NOT_FOUND, SCENARIO_NOT_FOUND, BLOB_NOT_FOUND
+    ├── NotFound                   SESSION_NOT_FOUND, SCENARIO_NOT_FOUND, BLOB_NOT_FOUND, CHECKPOINT_NOT_FOUND
     ├── AlreadyExists              SESSION_EXISTS, REQUEST_ID_REUSED
-    ├── FailedPrecondition         INVALID_TRANSITION
-    ├── OutOfRange                 CURSOR_TOO_OLD, CURSOR_BEYOND_HEAD
-    ├── Aborted                    CONTENDED
+    ├── FailedPrecondition         INVALID_TRANSITION, COMMAND_REJECTED
+    ├── OutOfRange                 CURSOR_TOO_OLD, CURSOR_BEYOND_HEAD, TIME_NOT_REACHED
+    ├── Aborted                    CONTENDED, ETAG_MISMATCH
     ├── ResourceExhausted          LOG_FULL, WATCHER_TOO_SLOW
-    ├── Unavailable                BROKER_UNAVAILABLE, STORE_UNAVAILABLE, NOT_STORED_YET, DRAINING; UNREACHABLE
+    ├── Unavailable                BROKER_UNAVAILABLE, STORE_UNAVAILABLE, NOT_STORED_YET, DRAINING, NO_WORKER …;
+    │                              UNREACHABLE
     ├── DeadlineExceeded           DEADLINE_EXCEEDED
     ├── DataLoss                   DIGEST_MISMATCH
     ├── Denied                     PERMISSION_DENIED, UNAUTHENTICATED
@@ -78,15 +79,18 @@ class AlreadyExists(MilepostError):
 
 
 class FailedPrecondition(MilepostError):
-    """Not legal in the session's state; `metadata` holds `from`, `verb` and `legal_verbs`."""
+    """Not legal in the session's state; `metadata` holds `from`, `verb` and `legal_verbs`.
+
+    Or (COMMAND_REJECTED) not possible in the simulation; `metadata` holds `command_id` and maybe `field`.
+    """
 
 
 class OutOfRange(MilepostError):
-    """A cursor outside the log; `metadata` holds `oldest_seq` or `head_seq`."""
+    """Outside the log, or not reached yet; `metadata` holds `oldest_seq`, `head_seq` or `sim_time_s`."""
 
 
 class Aborted(MilepostError):
-    """Others wrote to the session at the same time; the call may be made again."""
+    """Others wrote to the session at the same time, or (ETAG_MISMATCH) since it was read."""
 
 
 class ResourceExhausted(MilepostError):

@@ -21,6 +21,9 @@ from rich.console import Console
 from milepost.client import DEFAULT_SERVER, Milepost
 from milepost.exceptions import UNREACHABLE, MilepostError
 
+# Gets a Target, then its own arguments and options.
+Command = Callable[..., Coroutine[Any, Any, None]]
+
 _INTERRUPTED = 130
 _ADDRESS = re.compile(r"\S+:[0-9]{1,5}")
 # Findings of a refused scenario that are listed.
@@ -78,8 +81,8 @@ _TARGET_OPTIONS = tuple(
 )
 
 
-def add_command(app: typer.Typer, name: str, function: Callable[..., Coroutine[Any, Any, None]]) -> None:
-    """Make an async function whose first parameter is a Target a command of `app`."""
+def add_command(app: typer.Typer, name: str, function: Command, *, panel: str | None = None) -> None:
+    """Make an async function whose first parameter is a Target a command of `app`, listed under `panel`."""
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
     parameters = [*(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own), *_TARGET_OPTIONS]
 
@@ -90,7 +93,7 @@ def add_command(app: typer.Typer, name: str, function: Callable[..., Coroutine[A
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     run.__doc__ = function.__doc__
-    app.command(name)(run)
+    app.command(name, rich_help_panel=panel)(run)
 
 
 def finish(work: Coroutine[Any, Any, None]) -> None:

@@ -6,6 +6,7 @@ when there are none.
 """
 
 import json
+from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
@@ -15,7 +16,14 @@ from milepost.session.v1.session_pb2 import Session
 
 def json_line(message: Message) -> str:
     """A message as one line of JSON."""
-    form = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    return json.dumps(form_of(message), ensure_ascii=False)
+
+
+def form_of(message: Message) -> dict[str, Any]:
+    """A message as what `json` writes."""
+    form: dict[str, Any] = MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
     if isinstance(message, Session):
         form = {**form, "results": form.get("results"), "failure": form.get("failure")}
-    return json.dumps(form, ensure_ascii=False)
+    return form

@@ -5,8 +5,20 @@ from typing import Annotated
 
 import typer
 
-from milepost.cli import demo, events, run, scenarios, sessions, up
-from milepost.cli.command import EVENT_STORE, OUTPUT, SERVER, Output, add_command
+from milepost.cli import (
+    demo,
+    events,
+    lifecycle,
+    places,
+    questions,
+    run,
+    scenarios,
+    selftest,
+    sessions,
+    steering,
+    up,
+)
+from milepost.cli.command import EVENT_STORE, OUTPUT, SERVER, Command, Output, add_command
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -23,22 +35,37 @@ def milepost(
     os.environ.update({f"MILEPOST_{name}": value for name, value in given.items() if value is not None})
 
 
-app.command("up")(up.up)
-app.command("demo")(demo.demo)
-add_command(app, "run", run.run)
+SERVE, RUN, COMMAND, PAST, LOOK = "Serve", "Run", "Command a session", "Go back, branch off", "Look"
+
+app.command("up", rich_help_panel=SERVE)(up.up)
+app.command("demo", rich_help_panel=SERVE)(demo.demo)
+add_command(app, "selftest", selftest.selftest, panel=SERVE)
+add_command(app, "run", run.run, panel=RUN)
 
 sessions_app = typer.Typer(help="Look sessions up, follow and command them.", no_args_is_help=True)
-add_command(sessions_app, "list", sessions.list_)
-add_command(sessions_app, "get", sessions.get)
-add_command(sessions_app, "watch", sessions.watch)
-add_command(sessions_app, "start", sessions.start)
-add_command(sessions_app, "cancel", sessions.cancel)
-app.add_typer(sessions_app, name="sessions")
+add_command(sessions_app, "list", sessions.list_, panel=LOOK)
+add_command(sessions_app, "get", sessions.get, panel=LOOK)
+
+# What is done to one session stands at the top and, where one looks for it first, below `sessions`.
+_ONE_SESSION: tuple[tuple[str, dict[str, Command]], ...] = (
+    (LOOK, {"watch": sessions.watch, "events": events.events}),
+    (LOOK, {"state": questions.state, "verify": questions.verify, "explain": questions.explain}),
+    (COMMAND, {"start": lifecycle.start, "suspend": lifecycle.suspend, "resume": lifecycle.resume}),
+    (COMMAND, {"restart": lifecycle.restart, "terminate": lifecycle.terminate, "cancel": lifecycle.cancel}),
+    (COMMAND, {"intervene": steering.intervene, "pace": steering.pace, "step": steering.step}),
+    (COMMAND, {"run-until": steering.run_until, "update": lifecycle.update}),
+    (COMMAND, {"rm": lifecycle.remove, "undelete": lifecycle.undelete}),
+    (PAST, {"checkpoint": places.checkpoint, "checkpoints": places.checkpoints}),
+    (PAST, {"rollback": places.rollback, "fork": places.fork}),
+)
+for panel, commands in _ONE_SESSION:
+    for name, command in commands.items():
+        add_command(app, name, command, panel=panel)
+        add_command(sessions_app, name, command, panel=panel)
+app.add_typer(sessions_app, name="sessions", rich_help_panel=LOOK)
 
 scenarios_app = typer.Typer(help="Upload, list and validate scenarios.", no_args_is_help=True)
 add_command(scenarios_app, "upload", scenarios.upload)
 add_command(scenarios_app, "list", scenarios.list_)
 add_command(scenarios_app, "validate", scenarios.validate)
-app.add_typer(scenarios_app, name="scenarios")
-
-add_command(app, "events", events.events)
+app.add_typer(scenarios_app, name="scenarios", rich_help_panel=RUN)

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, aclosing
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -13,8 +13,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from milepost.cli.run_view import RunView
 from milepost.client import Milepost
 from milepost.event.v1.event_pb2 import Event
-from milepost.event.v1.event_service_pb2 import Terminal
+from milepost.event.v1.event_service_pb2 import CaughtUp, Terminal
 from milepost.session.v1.session_pb2 import Session
+from milepost.sessions import END_STATES
 from milepost.watch_cursor import WatchItem
 
 # How often a run that has not changed its state gets a line where there is no terminal, seconds.
@@ -112,14 +113,20 @@ async def follow(
     """Show a session until its end; the FULL session then. Raises MilepostError."""
     view, end_seq = RunView.of(session), 0
     shown.show(view)
-    async for item in client.events.watch(session.session_id, after_seq=after_seq):
-        if on_item is not None:
-            on_item(item)
-        if isinstance(item, Event):
-            view.apply(item)
-            shown.show(view)
-        elif isinstance(item, Terminal):
-            end_seq = item.seq
+    async with aclosing(client.events.watch(session.session_id, after_seq=after_seq)) as items:
+        async for item in items:
+            if on_item is not None:
+                on_item(item)
+            if isinstance(item, Event):
+                view.apply(item)
+                shown.show(view)
+            elif isinstance(item, Terminal):
+                end_seq = item.seq
+            elif isinstance(item, CaughtUp):
+                # What is said of a session after its end (a fork, a new name) hides the end from its watchers.
+                session = await client.sessions.get(session.session_id, full=True, min_seq=item.seq)
+                if session.state in END_STATES:
+                    return session
     # What is stored may not have reached the session API yet.
     return await client.sessions.get(session.session_id, full=True, min_seq=end_seq)
 

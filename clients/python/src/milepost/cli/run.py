@@ -9,17 +9,32 @@ from typing import Annotated
 
 import typer
 
+from milepost.checkpoint.v1.checkpoint_pb2 import CheckpointPolicy, RecoveryPolicy
 from milepost.cli.command import Target, console, fail_line
 from milepost.cli.json_form import json_line
 from milepost.cli.progress import display, follow
 from milepost.cli.tables import failure_lines, finding_line, results_table, state_word
 from milepost.client import Milepost
+from milepost.exceptions import FailedPrecondition
 from milepost.scenario.v1.scenario_pb2 import SumoOption
-from milepost.session.v1.session_pb2 import Engine, Session, SessionSpec, SessionState
+from milepost.session.v1.session_pb2 import Engine, PhaseKind, PlannedPhase, Session, SessionSpec, SessionState
 
 # SUMO's own, so that a run is what `sumo -c` would have been.
 DEFAULT_SEED = 23423
 ENGINES = {"libsumo": Engine.ENGINE_LIBSUMO, "traci": Engine.ENGINE_TRACI}
+RECOVERIES = {
+    "exact": RecoveryPolicy.RECOVERY_POLICY_EXACT,
+    "rebase": RecoveryPolicy.RECOVERY_POLICY_REBASE,
+    "fast": RecoveryPolicy.RECOVERY_POLICY_FAST,
+}
+PHASE_KINDS = {
+    "warm": PhaseKind.PHASE_KIND_WARM_UP,
+    "measure": PhaseKind.PHASE_KIND_MEASURE,
+    "cool": PhaseKind.PHASE_KIND_COOL_DOWN,
+}
+_PHASE = re.compile(rf"(?:(?P<name>[^=]+)=)?(?P<kind>{'|'.join(PHASE_KINDS)}):(?P<seconds>\d+(?:\.\d+)?)")
+# The contract's limit on a pace that is not `max`.
+_FASTEST = 1e6
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 # Notes about a scenario that are shown; all are in `scenarios validate`.
 _MAX_WARNINGS = 5
@@ -34,12 +49,54 @@ def engine_of(name: str | None) -> Engine.ValueType:
     return ENGINES[name]
 
 
+def recovery_of(name: str | None) -> RecoveryPolicy.ValueType:
+    """The recovery policy a word stands for; None: the server's default. Raises typer.BadParameter."""
+    if name is None:
+        return RecoveryPolicy.RECOVERY_POLICY_UNSPECIFIED
+    if name not in RECOVERIES:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(RECOVERIES)}", param_hint="--recovery")
+    return RECOVERIES[name]
+
+
+def pace_of(word: str) -> float:
+    """Simulated seconds per second from a number or `max` (0). Raises typer.BadParameter."""
+    if word == "max":
+        return 0.0
+    try:
+        factor = float(word.removesuffix("x"))
+    except ValueError:
+        factor = 0.0
+    if not 0 < factor <= _FASTEST:
+        raise typer.BadParameter("must be a positive number or max", param_hint="FACTOR")
+    return factor
+
+
 def options_of(settings: list[str]) -> list[SumoOption]:
     """SUMO options from `name=value`. Raises typer.BadParameter."""
     pairs = [setting.lstrip("-").partition("=") for setting in settings]
     if any(not name or not equals for name, equals, _ in pairs):
         raise typer.BadParameter("must be name=value", param_hint="--set")
     return [SumoOption(name=name, value=value) for name, _, value in pairs]
+
+
+def plan_of(text: str) -> list[PlannedPhase]:
+    """Phases from `[NAME=]KIND:SECONDS,…`, kinds warm, measure and cool. Raises typer.BadParameter."""
+    phases: list[PlannedPhase] = []
+    for part in text.split(","):
+        found = _PHASE.fullmatch(part.strip())
+        if found is None or float(found["seconds"]) <= 0:
+            raise typer.BadParameter(f"{part!r} is not [NAME=]warm|measure|cool:SECONDS", param_hint="--plan")
+        phases.append(
+            PlannedPhase(
+                name=found["name"] or found["kind"],
+                kind=PHASE_KINDS[found["kind"]],
+                duration_s=float(found["seconds"]),
+            )
+        )
+    names = [phase.name for phase in phases]
+    if len(set(names)) < len(names):
+        raise typer.BadParameter("two phases have the same name; say NAME=KIND:SECONDS", param_hint="--plan")
+    return phases
 
 
 async def run(
@@ -56,6 +113,17 @@ async def run(
     ignore_route_errors: Annotated[
         bool, typer.Option("--ignore-route-errors", help="Discard vehicles without a valid route.")
     ] = False,
+    session_id: Annotated[str, typer.Option("--id", help="An id of your own; by default the server makes one.")] = "",
+    checkpoint_every: Annotated[
+        float | None, typer.Option(min=0, metavar="S", help="A checkpoint every so many simulated seconds.")
+    ] = None,
+    recovery: Annotated[str | None, typer.Option(help="exact, rebase or fast: what it is recovered from.")] = None,
+    plan: Annotated[
+        str | None, typer.Option(metavar="PHASES", help="Phases, for example warm:600,measure:3000,cool:300.")
+    ] = None,
+    pace: Annotated[
+        str | None, typer.Option(metavar="FACTOR", help="Simulated seconds per second from its begin on.")
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Leave as soon as the session is created.")] = False,
 ) -> None:
     """Run a scenario and follow it to its end. Exit code 0 only when it completed."""
@@ -67,10 +135,18 @@ async def run(
         options=options_of(set_ or []),
         stop_when_empty=stop_when_empty,
         ignore_route_errors=ignore_route_errors,
+        recovery=recovery_of(recovery),
+        checkpoints=None if checkpoint_every is None else CheckpointPolicy(every_sim_s=checkpoint_every),
+        plan=None if plan is None else plan_of(plan),
     )
+    factor = 0.0 if pace is None else pace_of(pace)
     async with target.client() as client:
         spec.scenario_digest = await _scenario(client, target, path)
-        session = await client.sessions.create(spec, display_name=name or Path(path).resolve().stem)
+        session = await client.sessions.create(
+            spec, session_id=session_id, display_name=name or Path(path).resolve().stem
+        )
+        if factor:
+            await _set_pace(client, session.session_id, factor)
         if not detach:
             session = await _to_the_end(client, target, session)
     print_outcome(target, [session])
@@ -113,6 +189,14 @@ async def _scenario(client: Milepost, target: Target, path: str) -> str:
         if len(scenario.warnings) > _MAX_WARNINGS:
             sys.stderr.write(f"note: and {len(scenario.warnings) - _MAX_WARNINGS} more\n")
     return scenario.digest
+
+
+async def _set_pace(client: Milepost, session_id: str, factor: float) -> None:
+    """The command waits in the log for a worker; a session that is over before it comes needs no pace."""
+    try:
+        await client.sessions.pace(session_id, factor)
+    except FailedPrecondition as late:
+        sys.stderr.write(f"note: {late.message}\n")
 
 
 async def _to_the_end(client: Milepost, target: Target, session: Session) -> Session:

@@ -1,4 +1,4 @@
-"""`milepost sessions …`: list, get, watch, start, cancel."""
+"""`milepost sessions list | get | watch`: look sessions up and follow them."""
 
 from contextlib import ExitStack
 from typing import Annotated
@@ -31,6 +31,7 @@ async def list_(
     target: Target,
     state: Annotated[list[str] | None, typer.Option(help=f"Only these: {', '.join(_STATES)}.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 50,
+    deleted: Annotated[bool, typer.Option("--deleted", help="Deleted sessions, too.")] = False,
 ) -> None:
     """List sessions, newest first. JSON: one object with `sessions`."""
     unknown = [word for word in state or [] if word not in _STATES]
@@ -38,7 +39,7 @@ async def list_(
         raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(_STATES)}", param_hint="--state")
     found = ListSessionsResponse()
     async with target.client() as client:
-        async for session in client.sessions.list(states=[_STATES[word] for word in state or []]):
+        async for session in client.sessions.list(states=[_STATES[word] for word in state or []], show_deleted=deleted):
             found.sessions.append(session)
             if len(found.sessions) == limit:
                 break
@@ -82,22 +83,6 @@ async def watch(
     if not target.json:
         print_outcome(target, [session])
     leave_unless_completed([session])
-
-
-async def start(target: Target, session_id: Annotated[str, SESSION]) -> None:
-    """Queue a session that was only created."""
-    async with target.client() as client:
-        print_outcome(target, [await client.sessions.start(session_id)])
-
-
-async def cancel(
-    target: Target,
-    session_id: Annotated[str, SESSION],
-    comment: Annotated[str, typer.Option(help="Why, for the log.")] = "",
-) -> None:
-    """End a session at once."""
-    async with target.client() as client:
-        print_outcome(target, [await client.sessions.cancel(session_id, comment=comment)])
 
 
 def _as_message(item: WatchItem) -> WatchEventsResponse:

@@ -3,12 +3,25 @@
 import shlex
 from collections.abc import Iterable
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from rich.table import Table
 
+from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint, CheckpointCause, Exactness
+from milepost.cli.words import enum_word, gist, pace_word
 from milepost.event.v1.event_pb2 import Event
 from milepost.kpi.v1.kpi_pb2 import Kpis
 from milepost.scenario.v1.scenario_pb2 import Finding, Scenario
-from milepost.session.v1.session_pb2 import CompletionReason, Engine, FailureReason, Session, SessionState
+from milepost.session.v1.session_pb2 import (
+    Attempt,
+    CompletionReason,
+    Engine,
+    FailureReason,
+    Phase,
+    PhaseStatus,
+    Session,
+    SessionState,
+)
+from milepost.state.v1.state_pb2 import SimulationState
 
 
 def state_word(session: Session) -> str:
@@ -37,7 +50,7 @@ def sessions_table(sessions: Iterable[Session]) -> Table:
             f"{progress.sim_time_s:.0f} s",
             str(progress.kpis.running),
             f"{progress.real_time_factor:.0f} x",
-            session.create_time.ToDatetime().strftime("%Y-%m-%d %H:%M:%S"),
+            _clock(session.create_time),
         )
     return table
 
@@ -72,10 +85,13 @@ def session_table(session: Session) -> Table:
         ("scenario", session.spec.scenario_digest),
         ("seed", str(session.spec.seed)),
         ("engine", Engine.Name(session.spec.engine).removeprefix("ENGINE_").lower()),
+        *(("label", f"{key}={value}") for key, value in sorted(session.labels.items())),
         ("run / attempt", f"{session.run} / {session.attempt}"),
         ("worker", session.worker_id),
         ("simulated", f"{session.progress.sim_time_s:.0f} s"),
         ("real time", f"{session.progress.real_time_factor:.0f} x"),
+        ("pace", f"{pace_word(session.pace.factor)}{', paused' if session.pace.paused else ''}"),
+        *_past_rows(session),
         *(("condition", condition) for condition in session.conditions),
     ]
     if session.HasField("results"):
@@ -95,6 +111,71 @@ def session_table(session: Session) -> Table:
     return table
 
 
+def _past_rows(session: Session) -> list[tuple[str, str]]:
+    """Where it comes from, what it went through."""
+    rows = [("phase", _phase_words(phase)) for phase in session.phases]
+    if session.exactness > Exactness.EXACTNESS_EXACT:
+        rows.append(("exactness", enum_word(Exactness.Name(session.exactness), "EXACTNESS_")))
+    if session.HasField("forked_from"):
+        origin = session.forked_from
+        rows.append(("forked from", f"{origin.session_id} at {origin.sim_time_s:g} s"))
+    rows += [("fork", fork_id) for fork_id in session.forks]
+    rows += [("attempt", _attempt_words(attempt)) for attempt in session.attempts]
+    if session.HasField("last_checkpoint"):
+        last = session.last_checkpoint
+        rows.append(("checkpoint", f"{last.checkpoint_id} at {last.sim_time_s:g} s"))
+    if session.HasField("delete_time"):
+        rows.append(("deleted", f"goes for good at {_clock(session.purge_time)}"))
+    return rows
+
+
+def _phase_words(phase: Phase) -> str:
+    status = enum_word(PhaseStatus.Name(phase.status), "PHASE_STATUS_")
+    return f"{phase.planned.name}, {phase.planned.duration_s:g} s: {status}"
+
+
+def _attempt_words(attempt: Attempt) -> str:
+    judged = f"; {attempt.verdict}, {attempt.intervals_again} intervals again" if attempt.verdict else ""
+    because = f", {attempt.because}" if attempt.because else ""
+    return f"{attempt.attempt} of run {attempt.run} by {attempt.worker_id}{because}{judged}"
+
+
+def checkpoints_table(checkpoints: Iterable[Checkpoint]) -> Table:
+    """One row per checkpoint."""
+    table = Table("checkpoint", "name", "run", "step", "simulated", "because", "kept", "state file", "made", box=None)
+    for checkpoint in checkpoints:
+        size = f"{checkpoint.state_file.size_bytes / 1e6:.1f} MB" if checkpoint.HasField("state_file") else ""
+        table.add_row(
+            checkpoint.checkpoint_id,
+            checkpoint.name,
+            str(checkpoint.run),
+            str(checkpoint.step),
+            f"{checkpoint.sim_time_s:g} s",
+            enum_word(CheckpointCause.Name(checkpoint.cause), "CHECKPOINT_CAUSE_"),
+            "pinned" if checkpoint.pinned else "",
+            size,
+            _clock(checkpoint.create_time),
+        )
+    return table
+
+
+def state_table(state: SimulationState) -> Table:
+    """A simulation at one instant, a row per property."""
+    table = Table("", "", box=None, show_header=False)
+    table.add_row("simulated", f"{state.sim_time_s:g} s, step {state.step}")
+    table.add_row("vehicles", str(len(state.vehicles.ids)))
+    table.add_row("persons", str(len(state.persons.ids)))
+    table.add_row("signals", str(len(state.signals.ids)))
+    for name, value in kpi_rows(state.kpis):
+        table.add_row(name, value)
+    table.add_row("state digest", state.state_digest.hex())
+    return table
+
+
+def _clock(at: Timestamp) -> str:
+    return at.ToDatetime().strftime("%Y-%m-%d %H:%M:%S")
+
+
 def kpi_rows(kpis: Kpis) -> list[tuple[str, str]]:
     """Name and value of every KPI, in the contract's order."""
     return [(kpi.name.replace("_", " "), f"{getattr(kpis, kpi.name):.12g}") for kpi in Kpis.DESCRIPTOR.fields]
@@ -112,7 +193,7 @@ def scenarios_table(scenarios: Iterable[Scenario]) -> Table:
             str(len(scenario.files)),
             f"{sum(file.size_bytes for file in scenario.files) / 1e6:.1f} MB",
             f"{scene.begin_time_s:.0f} to {end}",
-            scenario.create_time.ToDatetime().strftime("%Y-%m-%d %H:%M:%S"),
+            _clock(scenario.create_time),
         )
     return table
 
@@ -126,23 +207,6 @@ def finding_line(finding: Finding) -> str:
 def event_line(event: Event) -> str:
     """An event as one line: number, simulated time, what happened."""
     kind = event.WhichOneof("payload") or "unknown"
-    return f"{event.seq:>7}  {event.sim_time_s:>10.1f} s  {kind.replace('_', ' '):<18} {_gist(event, kind)}".rstrip()
-
-
-def _gist(event: Event, kind: str) -> str:
-    match kind:
-        case "interval_closed":
-            kpis = event.interval_closed.kpis
-            return f"{kpis.running} running, {kpis.arrived} arrived, {kpis.mean_speed_mps:.1f} m/s"
-        case "attempt_claimed":
-            return f"attempt {event.attempt_claimed.attempt} by {event.attempt_claimed.worker_id}"
-        case "session_failed":
-            return event.session_failed.failure.message
-        case "artifact_stored":
-            return event.artifact_stored.artifact.name
-        case "log_line":
-            return event.log_line.text
-        case "command_requested":
-            return event.command_requested.WhichOneof("verb") or ""
-        case _:
-            return ""
+    # What is said of a session from outside, a command for example, has no place in simulated time.
+    clock = f"{event.sim_time_s:.1f} s" if event.step or event.sim_time_s else ""
+    return f"{event.seq:>7}  {clock:>12}  {kind.replace('_', ' '):<20} {gist(event)}".rstrip()

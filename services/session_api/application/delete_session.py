@@ -1,0 +1,43 @@
+"""Delete and undelete: a session is hidden at once and goes for good after the undelete window."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from milepost.event.v1.event_pb2 import (
+    CommandRequested,
+    DeleteCommand,
+    SessionDeleted,
+    SessionUndeleted,
+    UndeleteCommand,
+)
+from milepost.session.v1.session_pb2 import Session
+from session_api.application.append_command import AppendCommand, Caller, Follow, done
+from session_log.reader import LogSoFar
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteSession:
+    """Hides a session, or shows it again."""
+
+    append: AppendCommand
+    undelete_window: timedelta
+
+    async def __call__(self, caller: Caller, session_id: str) -> Session:
+        """The session, with the time it goes for good. Raises as AppendCommand."""
+        command = CommandRequested(delete=DeleteCommand())
+
+        async def decide(_: LogSoFar) -> Follow:
+            deleted = SessionDeleted()
+            deleted.purge_time.FromDatetime(self.append.clock() + self.undelete_window)
+            return done(command, deleted)
+
+        return await self.append.session(caller, await self.append(caller, session_id, command, decide))
+
+    async def undo(self, caller: Caller, session_id: str) -> Session:
+        """The session, there again. Raises as AppendCommand."""
+        command = CommandRequested(undelete=UndeleteCommand())
+
+        async def decide(_: LogSoFar) -> Follow:
+            return done(command, SessionUndeleted())
+
+        return await self.append.session(caller, await self.append(caller, session_id, command, decide))

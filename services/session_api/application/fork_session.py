@@ -1,0 +1,179 @@
+"""Fork: a new session with the past of this one, recovered from its own log alone (log.md R19).
+
+    place ─► ForkPast as a blob ─► SessionCreated{forked_from} + interventions in the child's log ─► the child's order
+                                                  └─► SessionForked in the parent's log
+
+A crash on the way leaves a child its parent does not know, or nothing; the same request again completes it.
+"""
+
+import os
+import uuid
+from dataclasses import dataclass
+
+from milepost.errors.v1 import errors_pb2
+from milepost.event.v1.event_pb2 import (
+    CheckpointCommand,
+    CommandRequested,
+    ForkCommand,
+    ForkPast,
+    Label,
+    SessionCreated,
+    SessionForked,
+)
+from milepost.event.v1.record_pb2 import Record
+from milepost.session.v1.session_pb2 import ForkOrigin, Session
+from milepost.session.v1.session_service_pb2 import ForkSessionRequest
+from runtime.blobs import Blobs
+from runtime.errors import CallRefused
+from session_api.application.append_command import (
+    AppendCommand,
+    Caller,
+    Follow,
+    claimed,
+    done,
+    name_command,
+    require_legal_now,
+    state_of,
+)
+from session_api.application.begin_log import BeginLog
+from session_api.application.create_session import request_digest
+from session_api.application.keep_checkpoint import KeepCheckpoint
+from session_api.application.places import Place, Places
+from session_api.application.refusals import field_invalid, not_stored_yet
+from session_api.application.task import continued
+from session_api.domain.session_ids import RANDOM_BYTES, session_id
+from session_log.codec import record
+from session_log.domain.lifecycle import Verb, legal_verbs
+from session_log.reader import LogSoFar
+from session_log.writer import MAX_BATCH_BYTES
+
+# What the first event of the child takes of its first batch, at most, bytes.
+_CREATED_BYTES = 64 * 1024
+# How long an answer may wait for the projection to show the child, seconds.
+_OWN_EVENT_WAIT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class ForkSession:
+    """Any state that has something behind it; the state stays."""
+
+    append: AppendCommand
+    begin: BeginLog
+    places: Places
+    checkpoints: KeepCheckpoint
+    blobs: Blobs
+
+    async def __call__(self, caller: Caller, request: ForkSessionRequest) -> Session:
+        """The new session, PENDING.
+
+        Raises as AppendCommand, and CallRefused: CHECKPOINT_NOT_FOUND, TIME_NOT_REACHED, FIELD_INVALID,
+        SESSION_EXISTS, LOG_FULL.
+        """
+        caller = Caller(caller.tenant, caller.request_id or str(uuid.uuid4()), caller.wait_s, caller.asked_by)
+        log = await self.append.read(caller.tenant, request.session_id)
+        digest = request_digest(request)
+        known = await self.append.sessions.recall(caller.tenant, caller.request_id)
+        if known is not None and known.request_digest != digest:
+            raise _reused(caller.request_id)
+        child_id = known.session_id if known is not None else ""
+        if caller.request_id not in log.life.commands:
+            require_legal_now(log, CommandRequested(fork=ForkCommand()))
+            await self.begin.require_room()
+            place = await self._place(caller, request, log)
+            created, others = await self._created(caller, request, log, place)
+            wanted = request.new_session_id or session_id(self.append.clock(), os.urandom(RANDOM_BYTES))
+            noted = await self.append.sessions.remember(caller.tenant, caller.request_id, wanted, digest)
+            if noted.request_digest != digest:
+                raise _reused(caller.request_id)
+            child_id = noted.session_id
+            created = await self.begin(caller.tenant, child_id, created, others)
+            await self.append.orders.publish_soon(tenant=caller.tenant, session_id=child_id, pool=created.pool)
+            await self._tell_parent(caller, request.session_id, child_id, created.forked_from)
+        child = await self.append.sessions.get_when(caller.tenant, child_id, min_seq=1, timeout_s=_OWN_EVENT_WAIT_S)
+        if child is None:
+            raise not_stored_yet("the fork is recorded; read again")
+        return child
+
+    async def _place(self, caller: Caller, request: ForkSessionRequest, log: LogSoFar) -> Place:
+        tenant, parent = caller.tenant, request.session_id
+        match request.WhichOneof("at"):
+            case "checkpoint_id":
+                return await self.places.checkpoint(tenant, parent, log, request.checkpoint_id)
+            case "sim_time_s":
+                return await self.places.at_time(tenant, parent, log, request.sim_time_s)
+        if not claimed(log) or Verb.CHECKPOINT not in legal_verbs(state_of(log)):
+            return await self.places.end(tenant, parent, log)
+        # Of the same request id the same checkpoint: a retry forks where the first try did.
+        own = Caller(tenant, str(uuid.uuid5(uuid.UUID(caller.request_id), "checkpoint")), caller.wait_s)
+        made, _ = await self.checkpoints.create(own, parent, CheckpointCommand(name="fork"))
+        if made is None:
+            raise not_stored_yet("the checkpoint to fork at is on its way; ask again with the same request_id")
+        return await self.places.checkpoint(tenant, parent, log, made.checkpoint_id)
+
+    async def _created(
+        self, caller: Caller, request: ForkSessionRequest, log: LogSoFar, place: Place
+    ) -> tuple[SessionCreated, list[Record]]:
+        """The child's first batch: what it is, and what is to be applied at its very first step."""
+        end_time_s = request.end_time_s if request.HasField("end_time_s") else None
+        spec, scene = continued(log, place, end_time_s)
+        others = [self._intervention(caller, request, place, index) for index in range(len(request.interventions))]
+        if sum(one.ByteSize() for one in others) > MAX_BATCH_BYTES - _CREATED_BYTES:
+            raise field_invalid("interventions", f"are more than {MAX_BATCH_BYTES - _CREATED_BYTES} bytes")
+        past = await self._fork_past(log, place)
+        origin = ForkOrigin(
+            session_id=request.session_id,
+            run=place.past.run,
+            step=place.step,
+            sim_time_s=place.sim_time_s,
+            past_sha256=await self.blobs.put_bytes(past.SerializeToString(deterministic=True)),
+        )
+        created = SessionCreated(
+            tenant=caller.tenant,
+            request_id=caller.request_id,
+            request_digest=request_digest(request),
+            display_name=request.display_name or f"fork of {request.session_id} at {place.sim_time_s:g} s",
+            labels=[Label(key=key, value=value) for key, value in sorted(request.labels.items())],
+            spec=spec,
+            scene=scene,
+            auto_start=True,
+            pool=log.created.pool,
+            forked_from=origin,
+        )
+        return created, others
+
+    def _intervention(self, caller: Caller, request: ForkSessionRequest, place: Place, index: int) -> Record:
+        command = CommandRequested(intervene=request.interventions[index], comment="at the fork")
+        name_command(command, Caller(caller.tenant, str(uuid.uuid5(uuid.UUID(caller.request_id), str(index)))))
+        return record(command, step=place.step, sim_time_s=place.sim_time_s)
+
+    async def _fork_past(self, log: LogSoFar, place: Place) -> ForkPast:
+        origin = await self.places.origin(log)
+        execution = log.started.execution
+        past = ForkPast(
+            sumo_version=execution.sumo_version or origin.sumo_version,
+            libm_fingerprint=execution.libm_fingerprint or origin.libm_fingerprint,
+            journal=place.past.journal[: place.journal_length],
+        )
+        if 0 < origin.digest_step <= place.step:
+            past.state_digest, past.digest_step = origin.state_digest, origin.digest_step
+        steps = max(1, place.past.spec.interval_steps)
+        for event in place.past.recorded:
+            # What was closed early because the run ended there is no interval of a run that goes on.
+            if event.HasField("interval_closed") and event.step <= place.step and event.step % steps == 0:
+                past.state_digest, past.digest_step = event.interval_closed.state_digest, event.step
+        return past
+
+    async def _tell_parent(self, caller: Caller, parent: str, child_id: str, origin: ForkOrigin) -> None:
+        command = CommandRequested(fork=ForkCommand(session_id=child_id, step=origin.step))
+        forked = SessionForked(session_id=child_id, step=origin.step, sim_time_s=origin.sim_time_s)
+
+        async def decide(_: LogSoFar) -> Follow:
+            return done(command, forked)
+
+        await self.append(caller, parent, command, decide)
+
+
+def _reused(request_id: str) -> CallRefused:
+    return CallRefused(
+        errors_pb2.ERROR_REASON_REQUEST_ID_REUSED, f"request_id {request_id} was used for another request"
+    )

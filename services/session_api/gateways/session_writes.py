@@ -1,0 +1,103 @@
+"""Writing the projection: events to rows, within a transaction of the caller's."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from datetime import UTC
+from typing import Any
+
+from sqlalchemy import and_, delete, insert, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from milepost.event.v1.event_pb2 import Event
+from milepost.event.v1.event_service_pb2 import Position
+from session_api.gateways.projected import Outcome, Projected
+from session_api.gateways.session_resource import apply
+from session_api.gateways.tables import feed, outcomes, sessions
+
+Key = tuple[str, str]
+
+
+async def apply_events(connection: AsyncConnection, events: Sequence[tuple[str, Event]]) -> None:
+    """Apply (tenant, event) pairs; one that is not the next of its session is left to the feed."""
+    grouped: dict[Key, list[Event]] = {}
+    for tenant, event in events:
+        grouped.setdefault((tenant, event.session_id), []).append(event)
+    known = await _load(connection, grouped.keys())
+    for key, group in grouped.items():
+        projected = known.get(key) or Projected()
+        before = projected.session.seq
+        settled = [
+            outcome
+            for event in group
+            if event.seq == projected.session.seq + 1 and (outcome := apply(projected, event)) is not None
+        ]
+        if projected.session.seq == before:
+            continue
+        if key in known:
+            where = and_(sessions.c.tenant == key[0], sessions.c.session_id == key[1])
+            await connection.execute(update(sessions).where(where).values(_changing(projected)))
+        else:
+            await connection.execute(insert(sessions).values({**_lasting(key, projected), **_changing(projected)}))
+        await _note(connection, key, settled)
+
+
+async def remove_session(connection: AsyncConnection, tenant: str, session_id: str) -> None:
+    """Forget a session and what became of its commands."""
+    for table in (outcomes, sessions):
+        await connection.execute(delete(table).where(table.c.tenant == tenant, table.c.session_id == session_id))
+
+
+async def move_feed(connection: AsyncConnection, position: Position) -> None:
+    """Note how far the projection has followed the store."""
+    values = {"epoch": position.epoch, "stream_seq": position.stream_seq}
+    moved = await connection.execute(update(feed).where(feed.c.one == 1).values(values))
+    if not moved.rowcount:
+        await connection.execute(insert(feed).values(one=1, **values))
+
+
+def _lasting(key: Key, projected: Projected) -> dict[str, Any]:
+    return {
+        "tenant": key[0],
+        "session_id": key[1],
+        "pool": projected.pool,
+        "create_time": projected.session.create_time.ToDatetime(UTC).replace(tzinfo=None),
+    }
+
+
+def _changing(projected: Projected) -> dict[str, Any]:
+    return {
+        "state": projected.session.state,
+        "seq": projected.session.seq,
+        "resource": projected.session.SerializeToString(),
+        "memory": projected.memory(),
+        "deleted": projected.session.HasField("delete_time"),
+        "purge_time": projected.purge_time,
+        "idle_until": projected.idle_until,
+    }
+
+
+async def _load(connection: AsyncConnection, keys: Collection[Key]) -> dict[Key, Projected]:
+    if not keys:
+        return {}
+    columns = (sessions.c.tenant, sessions.c.session_id, sessions.c.resource, sessions.c.pool, sessions.c.memory)
+    query = select(*columns).where(tuple_(sessions.c.tenant, sessions.c.session_id).in_(keys))
+    return {
+        (row.tenant, row.session_id): Projected.of_row(row.resource, row.pool, row.memory)
+        for row in await connection.execute(query)
+    }
+
+
+async def _note(connection: AsyncConnection, key: Key, settled: Sequence[Outcome]) -> None:
+    """A command has one outcome; a log that held two would keep the first."""
+    first = {outcome.command_id: outcome for outcome in reversed(settled)}
+    if not first:
+        return
+    mine = and_(outcomes.c.tenant == key[0], outcomes.c.session_id == key[1], outcomes.c.command_id.in_(first))
+    known = {row.command_id for row in await connection.execute(select(outcomes.c.command_id).where(mine))}
+    rows = [
+        {"tenant": key[0], "session_id": key[1], **asdict(outcome)}
+        for name, outcome in first.items()
+        if name not in known
+    ]
+    if rows:
+        await connection.execute(insert(outcomes), rows)

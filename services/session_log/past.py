@@ -1,0 +1,339 @@
+"""The past of a run: what an attempt begins with, from the log alone (determinism.md).
+
+A run that continues another inherits its intervals and interventions up to the place where it was opened:
+
+    run 1   ──────┬─────────────▶            records ≤ step of the opening are run 2's own too
+                  └─ run 2 ──────┬────▶
+                                 └─ run 3 ───▶
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint
+from milepost.event.v1.event_pb2 import (
+    CommandRequested,
+    Event,
+    EventKind,
+    JournalEntry,
+    RunCause,
+    RunOpened,
+    SessionCreated,
+    SessionUpdated,
+)
+from milepost.scenario.v1.scenario_pb2 import Scene
+from milepost.session.v1.session_pb2 import SessionSpec
+from session_log.codec import SIMULATION_KINDS, TERMINAL_KINDS, event_kind
+
+PAST_KINDS = (
+    *sorted(EventKind.ValueType(kind) for kind in SIMULATION_KINDS),
+    EventKind.EVENT_KIND_SESSION_CREATED,
+    EventKind.EVENT_KIND_SESSION_UPDATED,
+    EventKind.EVENT_KIND_RUN_OPENED,
+    EventKind.EVENT_KIND_RUN_STARTED,
+    EventKind.EVENT_KIND_COMMAND_REQUESTED,
+    EventKind.EVENT_KIND_COMMAND_APPLIED,
+    EventKind.EVENT_KIND_PAUSED,
+    EventKind.EVENT_KIND_CHECKPOINT_COMMITTED,
+    EventKind.EVENT_KIND_CHECKPOINT_PINNED,
+    EventKind.EVENT_KIND_CHECKPOINT_DELETED,
+)
+"""Kinds a past is made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """How fast a run goes, as its log says: what a new attempt takes up again."""
+
+    factor: float = 0.0
+    hold_at_step: int | None = None
+    hold_at_time_s: float | None = None
+    standing: bool = False
+    """Whether Paused stands in the log and nothing has moved it since."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far an earlier run belongs to the past of this one."""
+
+    run: int
+    step: int
+    journal_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A run up to the end of its log."""
+
+    run: int
+    created: SessionCreated
+    spec: SessionSpec
+    scene: Scene
+    begin_step: int
+    """Where the run was opened; nothing up to here is written again."""
+    begin_journal: int
+    """Interventions that were applied before the run was opened."""
+    journal: Sequence[JournalEntry]
+    """Interventions of the whole past, those of a fork's origin included, in order."""
+    recorded: Sequence[Event]
+    """SIMULATION events of the whole past, in order, without ends: what a new attempt is judged by."""
+    head_step: int
+    """The last step the log knows of: an interval, an applied command or a pause (log.md R18)."""
+    pacing: Pacing
+    checkpoints: Sequence[Checkpoint] = field(default=())
+    """Those that stand, of all runs, oldest first."""
+    ancestors: Sequence[Reach] = field(default=())
+    """The runs it continues, nearest first."""
+    started_at: datetime | None = None
+    """When SUMO first stepped in this run."""
+    completed: Event | None = None
+    """Its SessionCompleted."""
+
+    def holds(self, *, run: int, step: int, journal_length: int) -> bool:
+        """Whether a place of a run is a place of this past too."""
+        if run == self.run:
+            return True
+        return any(
+            reach.run == run and step <= reach.step and journal_length <= reach.journal_length
+            for reach in self.ancestors
+        )
+
+
+NOTHING = Past(
+    run=0,
+    created=SessionCreated(),
+    spec=SessionSpec(),
+    scene=Scene(),
+    begin_step=0,
+    begin_journal=0,
+    journal=(),
+    recorded=(),
+    head_step=0,
+    pacing=Pacing(),
+)
+"""Before anything was read."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """One run's own part."""
+
+    spec: SessionSpec
+    scene: Scene
+    base: "_Run | None" = None
+    step: int = 0
+    journal_length: int = 0
+    journal: list[JournalEntry] = field(default_factory=list)
+    recorded: list[Event] = field(default_factory=list)
+    head_step: int = 0
+    pacing: Pacing = Pacing()
+    number: int = 1
+    started_at: datetime | None = None
+    completed: Event | None = None
+
+    def reaches(self) -> list[Reach]:
+        """The runs it continues, each no further than those between reach."""
+        if self.base is None:
+            return []
+        return [
+            Reach(self.base.number, self.step, self.journal_length),
+            *(
+                Reach(far.run, min(far.step, self.step), min(far.journal_length, self.journal_length))
+                for far in self.base.reaches()
+            ),
+        ]
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has simulated anything, or stands on a past: its seed is settled then."""
+        return self.step > 0 or bool(self.whole_record())
+
+    def update(self, updated: SessionUpdated) -> None:
+        """Take over what UpdateSession changed; another seed is for the next run that begins at the origin."""
+        seed = self.spec.seed if self.begun else updated.spec.seed
+        self.spec, self.scene = SessionSpec(), updated.scene
+        self.spec.CopyFrom(updated.spec)
+        self.spec.seed = seed
+
+    def whole_journal(self) -> list[JournalEntry]:
+        """Inherited, then own."""
+        return [*(self.base.whole_journal()[: self.journal_length] if self.base else ()), *self.journal]
+
+    def whole_record(self) -> list[Event]:
+        """Inherited, then own. What a base closed early because it ended there is not part of a longer run."""
+        if self.base is None:
+            return list(self.recorded)
+        inherited = [
+            event for event in self.base.whole_record() if event.step <= self.step and not self._closed_early(event)
+        ]
+        return [*inherited, *self.recorded]
+
+    def _closed_early(self, event: Event) -> bool:
+        """Whether it closes an interval or a phase only because a run ended there."""
+        if event.HasField("interval_closed"):
+            return bool(event.step % max(1, self.spec.interval_steps))
+        if event.HasField("phase_ended"):
+            planned_s = sum(phase.duration_s for phase in self.spec.plan[: event.phase_ended.phase + 1])
+            return event.sim_time_s < self.scene.begin_time_s + planned_s - 1e-9
+        return False
+
+
+def wish_after(wish: SessionUpdated, opened: RunOpened) -> SessionUpdated:
+    """What is asked for once a run was opened.
+
+    A run that continues another keeps its seed and options; what was wished for them meanwhile waits for a restart.
+    """
+    after = SessionUpdated()
+    after.CopyFrom(wish)
+    after.spec.CopyFrom(opened.spec)
+    after.scene.CopyFrom(opened.scene)
+    if opened.because != RunCause.RUN_CAUSE_RESTART:
+        _copy_inputs(wish.spec, after.spec)
+    return after
+
+
+def _copy_inputs(source: SessionSpec, target: SessionSpec) -> None:
+    target.seed = source.seed
+    del target.options[:]
+    target.options.extend(source.options)
+
+
+def past_of(events: Iterable[Event], run: int, origin: Sequence[JournalEntry] = ()) -> Past:
+    """The past of a run from a log's events, which may be of PAST_KINDS only. Raises ValueError for an unknown run.
+
+    `origin` is the journal of the ForkPast that SessionCreated names, where it names one.
+    """
+    log = _Log(origin)
+    for event in events:
+        log.take(event)
+    if run not in log.runs:
+        raise ValueError(f"no run {run}")
+    found = log.runs[run]
+    return Past(
+        run=run,
+        created=log.created,
+        spec=found.spec,
+        scene=found.scene,
+        begin_step=found.step,
+        begin_journal=found.journal_length,
+        journal=found.whole_journal(),
+        recorded=found.whole_record(),
+        head_step=found.head_step,
+        pacing=found.pacing,
+        checkpoints=tuple(log.checkpoints.values()),
+        ancestors=found.reaches(),
+        started_at=found.started_at,
+        completed=found.completed,
+    )
+
+
+class _Log:
+    """A log as it is read, event by event."""
+
+    def __init__(self, origin: Sequence[JournalEntry]) -> None:
+        self.created = SessionCreated()
+        self.runs: dict[int, _Run] = {}
+        self.checkpoints: dict[str, Checkpoint] = {}
+        self._origin = origin
+        self._requested: dict[str, CommandRequested] = {}
+        self._current = _Run(SessionSpec(), Scene())
+
+    def take(self, event: Event) -> None:
+        """One more."""
+        # A command may be asked for in one run and applied in the next.
+        self._current = current = self.runs.get(event.run, self._current)
+        match event.WhichOneof("payload"):
+            case "session_created":
+                self._create(event.session_created)
+            case "run_opened":
+                self._open(event.run_opened)
+            case "session_updated":
+                _update(current, event.session_updated)
+            case "command_requested":
+                self._requested[event.command_requested.command_id] = event.command_requested
+            case "command_applied":
+                _apply(current, self._requested.get(event.command_applied.command_id), event)
+            case "run_started":
+                current.started_at = current.started_at or event.record_time.ToDatetime(UTC)
+            case "paused":
+                current.head_step = max(current.head_step, event.step)
+                current.pacing = Pacing(current.pacing.factor, hold_at_step=event.step, standing=True)
+            case "session_completed":
+                current.completed = event
+            case _:
+                self._take_thing(event)
+
+    def _take_thing(self, event: Event) -> None:
+        match event.WhichOneof("payload"):
+            case "checkpoint_committed":
+                made = event.checkpoint_committed.checkpoint
+                self.checkpoints[made.checkpoint_id] = made
+            case "checkpoint_pinned":
+                if pinned := self.checkpoints.get(event.checkpoint_pinned.checkpoint_id):
+                    pinned.pinned = event.checkpoint_pinned.pinned
+            case "checkpoint_deleted":
+                self.checkpoints.pop(event.checkpoint_deleted.checkpoint_id, None)
+            case None:
+                pass
+            case _:
+                if event_kind(event) in SIMULATION_KINDS - TERMINAL_KINDS:
+                    self._current.recorded.append(event)
+                    self._current.head_step = max(self._current.head_step, event.step)
+
+    def _create(self, created: SessionCreated) -> None:
+        self.created, fork = created, created.forked_from
+        self.runs[1] = self._current = _Run(
+            created.spec,
+            created.scene,
+            step=fork.step,
+            journal_length=len(self._origin),
+            journal=list(self._origin),
+            head_step=fork.step,
+        )
+
+    def _open(self, opened: RunOpened) -> None:
+        self.runs[opened.run] = self._current = _Run(
+            opened.spec,
+            opened.scene,
+            base=self.runs.get(opened.base_run),
+            step=opened.step,
+            journal_length=opened.journal_length,
+            head_step=opened.step,
+            number=opened.run,
+        )
+
+
+def _update(run: _Run, updated: SessionUpdated) -> None:
+    """What was asked for anew, as far as it concerns a run that may have begun."""
+    spec, scene = SessionSpec(), Scene()
+    spec.CopyFrom(updated.spec)
+    scene.CopyFrom(updated.scene)
+    if run.started_at is not None or run.base is not None:
+        _copy_inputs(run.spec, spec)
+        del scene.options[:]
+        scene.options.extend(run.scene.options)
+    run.spec, run.scene = spec, scene
+
+
+def _apply(run: _Run, command: CommandRequested | None, event: Event) -> None:
+    """One command that was carried out at `event.step`."""
+    match command.WhichOneof("verb") if command else None:
+        case "intervene":
+            assert command is not None
+            run.journal.append(
+                JournalEntry(step=event.step, command_id=command.command_id, intervention=command.intervene)
+            )
+        case "set_pace":
+            assert command is not None
+            hold = event.step if command.set_pace.paused else None
+            run.pacing = Pacing(command.set_pace.factor, hold_at_step=hold)
+        case "step":
+            assert command is not None
+            run.pacing = Pacing(run.pacing.factor, hold_at_step=event.step + command.step.steps)
+        case "run_until":
+            assert command is not None
+            run.pacing = Pacing(run.pacing.factor, hold_at_time_s=command.run_until.sim_time_s)
+        case _:
+            return
+    run.head_step = max(run.head_step, event.step)

@@ -1,0 +1,245 @@
+"""Answer questions that only a simulation can: the state at a past time, and whether a run comes out equal again.
+
+It runs in a process and a directory of its own, beside whatever the session does, and writes nothing to its log.
+"""
+
+import asyncio
+import contextlib
+import shutil
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import nats.errors
+import structlog
+import zstandard
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from milepost.child.v1.child_pb2 import Finished, FromChild, Plan, Stop, ToChild
+from milepost.dispatch.v1.dispatch_pb2 import ReplayAnswer, ReplayRequest, RunVerified, Working
+from milepost.event.v1.event_pb2 import Event, IntervalClosed, ScenePrepared
+from milepost.event.v1.record_pb2 import Record
+from milepost.session.v1.session_pb2 import CompletionReason
+from session_log.codec import event_kind, kind_of, payload_of, record
+from session_log.past import Past
+from session_log.reader import LogReader, UnknownSession
+from sim_worker.application.fetch_past import FetchPast
+from sim_worker.application.prepare_scene import PrepareScene, SceneFailed
+from sim_worker.application.session import Key
+from sim_worker.application.simulate import Limits, plan_of
+from sim_worker.application.snapshots import Kept, Snapshots
+from sim_worker.domain.difference import difference
+from sim_worker.domain.judge import Diverged, Judge, Simulated
+from sim_worker.gateways.child_process import Child, ChildGone, ChildRefused
+from sim_worker.gateways.zygote import Zygote, ZygoteFailed
+
+log = structlog.get_logger()
+
+# Replays at once, beside the slots.
+MAX_AT_ONCE: Final = 2
+# How often it is said that an answer is on its way, seconds.
+_WORKING_PERIOD_S: Final = 0.5
+_INTERVAL = kind_of(IntervalClosed)
+_TERMINATED = CompletionReason.COMPLETION_REASON_TERMINATED
+# Nobody waits for the log here.
+_NO_BOUND: Final = 1 << 30
+
+
+@dataclass(eq=False)
+class CannotAnswer(Exception):
+    """In words."""
+
+    message: str
+
+
+@dataclass(slots=True)
+class AnswerReplays:
+    """Serves one question at a time per permit; more wait for another worker or another try."""
+
+    broker: Client
+    reader: LogReader
+    fetch_past: FetchPast
+    prepare_scene: PrepareScene
+    zygote: Zygote
+    limits: Limits
+    snapshots: Snapshots
+    folder: Path
+    _free: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_AT_ONCE))
+    _step: int = 0
+
+    async def __call__(self, message: Msg) -> None:
+        """Answer one request, or be silent when nobody waits any more."""
+        request = ReplayRequest.FromString(message.data)
+        if request.HasField("deadline") and request.deadline.ToDatetime(UTC) < datetime.now(UTC):
+            return
+        telling = asyncio.create_task(self._keep_telling(message))
+        try:
+            async with self._free:
+                answer = await self._answer(request)
+        finally:
+            telling.cancel()
+        with contextlib.suppress(nats.errors.Error):
+            await message.respond(answer.SerializeToString())
+
+    async def _answer(self, request: ReplayRequest) -> ReplayAnswer:
+        directory = self.folder / f"replay-{uuid.uuid4().hex}"
+        try:
+            past = await self._past(request)
+            if request.WhichOneof("question") == "verify":
+                return ReplayAnswer(verified=await self._verify(past, directory))
+            return ReplayAnswer(state_zstd=await self._state(request, past, directory))
+        except (SceneFailed, CannotAnswer, ZygoteFailed, UnknownSession, ChildGone, ChildRefused, ValueError) as error:
+            words = error.failure.message if isinstance(error, SceneFailed) else str(error) or repr(error)
+            return ReplayAnswer(failed=words)
+        except Exception as error:
+            log.exception("replay failed", session=request.session_id)
+            return ReplayAnswer(failed=repr(error))
+        finally:
+            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+    async def _past(self, request: ReplayRequest) -> Past:
+        key = request.tenant, request.session_id
+        so_far = await self.reader.read(*key)
+        fork = await self.fetch_past.fork_past(so_far.created)
+        return await self.reader.read_past(*key, run=request.run, origin=fork.journal)
+
+    async def _state(self, request: ReplayRequest, past: Past, directory: Path) -> bytes:
+        step = request.state_at_step
+        key = request.tenant, request.session_id
+        kept = self.snapshots.best(key, past, upto_step=step)
+        plan = self._plan(past)
+        # What was applied at the step itself came after it.
+        del plan.journal[sum(entry.step < step for entry in past.journal) :]
+        plan.replay_to_step, plan.hold_at_step = step, step
+        if kept is None:
+            child, _ = await self._begin(plan, past, directory)
+        else:
+            child = await self._wake(plan, past, directory, kept, key)
+        try:
+            state: asyncio.Task[bytes] | None = None
+            async with contextlib.aclosing(child.messages()) as messages:
+                async for message in messages:
+                    self._note(message)
+                    if message.HasField("failed"):
+                        raise CannotAnswer(message.failed.message)
+                    # It stands at the step, or the run ended there.
+                    if message.HasField("halted") and message.halted.step >= step and state is None:
+                        state = asyncio.create_task(_described(child))
+                        state.add_done_callback(lambda _: child.kill())
+            if state is None:
+                raise CannotAnswer(f"the simulation ended before step {step}")
+            return await state
+        finally:
+            await _gone(child)
+
+    async def _verify(self, past: Past, directory: Path) -> RunVerified:
+        recorded = list(past.recorded)
+        judge = Judge.of(Simulated(event_kind(e), e.step, e.sim_time_s, payload_of(e)) for e in recorded)
+        plan, completed = self._plan(past), past.completed
+        if completed is not None and completed.session_completed.results.reason == _TERMINATED:
+            # It ended where it was told to, and is told so again.
+            plan.replay_to_step = plan.hold_at_step = completed.step
+        child, prepared = await self._begin(plan, past, directory)
+        try:
+            judged = _Judged(judge, past.created.forked_from.step if past.created.HasField("forked_from") else -1)
+            judged.take(record(prepared))
+            async with contextlib.aclosing(child.messages()) as messages:
+                async for message in messages:
+                    self._note(message)
+                    judged.take(_record_of(message))
+                    if message.HasField("failed"):
+                        raise CannotAnswer(message.failed.message)
+                    if message.HasField("halted"):
+                        await child.send(ToChild(stop=Stop()))
+                    if message.HasField("finished") and completed is not None:
+                        return _compared(message.finished, completed, judge)
+                    if completed is None and not judge.deliberating:
+                        return RunVerified(records=judge.equal)
+        except Diverged as diverged:
+            there = recorded[diverged.equal_records] if diverged.equal_records < len(recorded) else None
+            return RunVerified(
+                records=diverged.equal_records,
+                diverged_step=max(1, diverged.step),
+                difference=difference(there, diverged.computed),
+            )
+        finally:
+            await _gone(child)
+        raise CannotAnswer(f"the simulation ended after {judge.equal} of {len(recorded)} records")
+
+    def _plan(self, past: Past) -> Plan:
+        plan = plan_of(past, ())
+        plan.run_ahead_intervals = plan.replay_to_step = _NO_BOUND
+        plan.file_size_limit_bytes = self.limits.file_size_limit_mib * 1024 * 1024
+        plan.niceness = self.limits.niceness
+        return plan
+
+    async def _begin(self, plan: Plan, past: Past, directory: Path) -> tuple[Child, ScenePrepared]:
+        scene = await self.prepare_scene(past.spec, past.scene, directory)
+        plan.arguments.extend(scene.arguments)
+        return await self.zygote.launch(plan, directory, self.limits.of(past.spec)), scene.prepared
+
+    async def _wake(self, plan: Plan, past: Past, directory: Path, kept: Kept, key: Key) -> Child:
+        for folder in ("scene", "outputs"):
+            (directory / folder).mkdir(parents=True, exist_ok=True)
+        child = await kept.snapshot.wake(
+            plan, keep_as=f"{kept.snapshot.snapshot_id}+", directory=directory, limits=self.limits.of(past.spec)
+        )
+        if child.kept is not None:
+            self.snapshots.keep(key, Kept(kept.run, child.kept, kept.started, kept.checkpoint_id))
+        return child
+
+    def _note(self, message: FromChild) -> None:
+        if message.HasField("interval"):
+            self._step = message.interval.step
+
+    async def _keep_telling(self, message: Msg) -> None:
+        while True:
+            with contextlib.suppress(nats.errors.Error):
+                await message.respond(ReplayAnswer(working=Working(step=self._step)).SerializeToString())
+            await asyncio.sleep(_WORKING_PERIOD_S)
+
+
+async def _described(child: Child) -> bytes:
+    state = await child.describe()
+    return zstandard.compress(state.SerializeToString())
+
+
+async def _gone(child: Child) -> None:
+    child.kill()
+    await asyncio.shield(child.exited())
+    child.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """Records on their way to the judge; those up to a fork stand in another log."""
+
+    judge: Judge
+    elsewhere_to_step: int
+
+    def take(self, item: Record | None) -> None:
+        """Raises Diverged."""
+        if item is not None and item.step > self.elsewhere_to_step and self.judge.deliberating:
+            self.judge.is_known(Simulated(item.kind, item.step, item.sim_time_s, item.payload))
+
+
+def _compared(finished: Finished, completed: Event, judge: Judge) -> RunVerified:
+    """The results at the end."""
+    if finished.results == completed.session_completed.results and not judge.deliberating:
+        return RunVerified(records=judge.equal + 1)
+    return RunVerified(records=judge.equal, diverged_step=max(1, finished.step), difference="the results differ")
+
+
+def _record_of(message: FromChild) -> Record | None:
+    match message.WhichOneof("message"):
+        case "interval":
+            interval = message.interval
+            return Record(kind=_INTERVAL, step=interval.step, sim_time_s=interval.sim_time_s, payload=interval.payload)
+        case "told":
+            told = message.told
+            return Record(kind=told.kind, step=told.step, sim_time_s=told.sim_time_s, payload=told.payload)
+        case _:
+            return None

@@ -1,0 +1,264 @@
+"""Follow a child: its messages become records, its needs are met, until it ends or somebody decides otherwise.
+
+child ─► receive ─► Outbox ─► log
+log ─► Obey ─► child              (commands, in order; log.md R18)
+clock ─► Checkpoints ─► log       (schedule, survival copies)
+"""
+
+import asyncio
+import signal
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from prometheus_client import Counter
+
+from milepost.child.v1.child_pb2 import Applied, Failed, FromChild, Interval, Refused, Started
+from milepost.event.v1.event_pb2 import (
+    CommandApplied,
+    CommandRejected,
+    IntervalClosed,
+    LogLine,
+    MilestoneReached,
+    Paused,
+    RunStarted,
+    SessionCompleted,
+    SessionFailed,
+    StartKind,
+)
+from milepost.event.v1.frame_pb2 import Frame
+from milepost.event.v1.record_pb2 import Record
+from milepost.session.v1.session_pb2 import Execution, Failure, FailureReason
+from runtime.blobs import Blobs
+from runtime.broker import subject
+from session_log.codec import kind_of, record
+from sim_worker.application.keep_artifacts import SUMO_LOG
+from sim_worker.application.make_checkpoints import MakeCheckpoints
+from sim_worker.application.obey import Obey
+from sim_worker.application.outbox import Outbox
+from sim_worker.application.outcomes import Died, Ended, Outcome
+from sim_worker.application.session import Session, Start
+from sim_worker.application.snapshots import Snapshots
+from sim_worker.gateways.child_process import Child, ChildExit, ExitCause
+from sim_worker.gateways.frame_interest import FrameInterests
+from sim_worker.gateways.sumo_log import SumoLog, last_words
+
+log = structlog.get_logger()
+_steps = Counter("milepost_simulated_seconds_total", "Simulated time, over all sessions")
+
+# Lines of SUMO's that become events of one session; `sumo.log` holds all.
+MAX_LOG_LINES = 200
+_NOTEWORTHY = ("Warning", "Error")
+# How often SUMO's messages and the wish for frames are looked at, seconds.
+_LOOK_PERIOD_S = 0.5
+
+_MILESTONE = kind_of(MilestoneReached)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What following a child needs of its worker."""
+
+    broker: Client
+    interests: FrameInterests
+    snapshots: Snapshots
+    blobs: Blobs
+    worker_id: str
+    libm_fingerprint: str
+
+
+class FollowChild:
+    """One child, once."""
+
+    def __init__(self, tools: Tools, session: Session, child: Child, outbox: Outbox, start: Start) -> None:
+        self._tools = tools
+        self._session = session
+        self._child = child
+        self._outbox = outbox
+        self._start = start
+        self._sumo_log = SumoLog(session.directory / SUMO_LOG)
+        self._lines_left = MAX_LOG_LINES
+        self._step = start.step
+        self._sim_time_s = session.past.scene.begin_time_s
+        self._frame_subject = subject(Frame, tenant=session.key[0], session=session.key[1])
+        self._checkpoints = MakeCheckpoints(
+            session,
+            child,
+            outbox,
+            snapshots=tools.snapshots,
+            blobs=tools.blobs,
+            libm_fingerprint=tools.libm_fingerprint,
+        )
+        self._obey = Obey(session, child, outbox, self._checkpoints)
+
+    async def __call__(self) -> Outcome:
+        """What came of it. Raises, in a group, Fenced and Diverged."""
+        if self._start.kind == StartKind.START_KIND_ORIGIN and self._session.scene is not None:
+            self._outbox.put(record(self._session.scene.prepared))
+        async with asyncio.TaskGroup() as tasks:
+            receiving = tasks.create_task(self._receive(), name="receive")
+            beside = [
+                tasks.create_task(self._outbox.send(), name="outbox"),
+                tasks.create_task(self._look_around(), name="look around"),
+                tasks.create_task(self._obey(), name="obey"),
+                tasks.create_task(self._checkpoints.on_time(), name="checkpoints"),
+            ]
+            await asyncio.wait({receiving, self._obey.decided}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (receiving, *beside):
+                task.cancel()
+        return self._obey.decided.result() if self._obey.decided.done() else receiving.result()
+
+    def collect_lines(self) -> None:
+        """SUMO's new warnings and errors as events, as many as are still allowed."""
+        if not self._lines_left:
+            return
+        read = self._sumo_log.read(max_lines=self._lines_left)
+        noteworthy = [line for line in read.lines if line.startswith(_NOTEWORTHY)]
+        self._lines_left -= len(noteworthy)
+        for number, line in enumerate(noteworthy):
+            payload = LogLine(text=line, dropped=read.dropped if not number else 0)
+            self._outbox.put(record(payload, step=self._step, sim_time_s=self._sim_time_s))
+
+    async def _receive(self) -> Outcome:
+        async with aclosing(self._child.messages()) as messages:
+            async for message in messages:
+                ended = await self._take(message)
+                if ended is not None:
+                    return ended
+        return self._died(await self._child.exited())
+
+    async def _take(self, message: FromChild) -> Ended | None:
+        """One message; how the simulation ended when it was the last."""
+        match message.WhichOneof("message"):
+            case "started":
+                self._started(message.started)
+            case "woken":
+                assert self._session.started is not None
+                self._at(message.woken.step, message.woken.sim_time_s)
+                self._started(self._session.started)
+            case "interval":
+                self._interval(message.interval)
+            case "told":
+                told = message.told
+                self._outbox.put(
+                    Record(kind=told.kind, step=told.step, sim_time_s=told.sim_time_s, payload=told.payload)
+                )
+                if told.kind == _MILESTONE:
+                    self._checkpoints.milestone()
+            case "alive":
+                self._at(message.alive.step, message.alive.sim_time_s)
+            case "applied":
+                self._applied(message.applied)
+            case "refused":
+                self._refused(message.refused)
+            case "halted":
+                self._at(message.halted.step, message.halted.sim_time_s)
+                self._halted()
+            case "frame":
+                await self._publish_frame(message.frame.frame)
+            case "finished":
+                done = message.finished
+                await self._outbox.flush()
+                return Ended(SessionCompleted(results=done.results), done.step, done.sim_time_s)
+            case "failed":
+                return Ended(SessionFailed(failure=self._failure(_reason(message.failed), message.failed.message)))
+        return None
+
+    def _at(self, step: int, sim_time_s: float) -> None:
+        self._step, self._sim_time_s = step, sim_time_s
+        self._checkpoints.at(step, sim_time_s)
+
+    def _started(self, started: Started) -> None:
+        self._session.started = started
+        payload = RunStarted(
+            execution=Execution(
+                sumo_version=started.sumo_version,
+                libm_fingerprint=self._tools.libm_fingerprint,
+                arguments=started.arguments,
+                environment=started.environment,
+                engine=self._session.past.spec.engine,
+                processor=started.processor,
+                worker_id=self._tools.worker_id,
+            ),
+            begin_time_s=started.begin_time_s,
+            step_length_s=started.step_length_s,
+        )
+        self._outbox.put(record(payload, sim_time_s=started.begin_time_s))
+
+    def _interval(self, interval: Interval) -> None:
+        _steps.inc(max(0.0, interval.sim_time_s - self._sim_time_s))
+        self._at(interval.step, interval.sim_time_s)
+        closed = record(IntervalClosed(), step=interval.step, sim_time_s=interval.sim_time_s)
+        closed.payload = interval.payload
+        self._outbox.put(closed)
+        self._checkpoints.closed(interval)
+
+    def _applied(self, applied: Applied) -> None:
+        self._at(applied.step, applied.sim_time_s)
+        self._checkpoints.applied(applied.command_id, applied.step)
+        payload = CommandApplied(command_id=applied.command_id)
+        self._outbox.put(record(payload, step=applied.step, sim_time_s=applied.sim_time_s))
+
+    def _refused(self, refused: Refused) -> None:
+        payload = CommandRejected(command_id=refused.command_id, message=refused.message, field=refused.field)
+        self._outbox.put(record(payload, step=refused.step, sim_time_s=refused.sim_time_s))
+
+    def _halted(self) -> None:
+        """Paused stands in the log once, also when it is an attempt after the other that stands there."""
+        pacing = self._session.past.pacing
+        if not (pacing.standing and pacing.hold_at_step == self._step):
+            self._outbox.put(record(Paused(), step=self._step, sim_time_s=self._sim_time_s))
+
+    async def _publish_frame(self, frame: bytes) -> None:
+        try:
+            await self._tools.broker.publish(self._frame_subject, frame)
+        except nats.errors.Error:
+            return  # Frames are lossy on purpose; the broker's absence is reported by those who must not lose.
+
+    async def _look_around(self) -> None:
+        """Turn SUMO's messages into events, and the wish for frames into a rate, until cancelled."""
+        rate_hz = 0.0
+        while True:
+            await asyncio.sleep(_LOOK_PERIOD_S)
+            self.collect_lines()
+            wanted_hz = self._tools.interests.max_hz(*self._session.key)
+            if wanted_hz != rate_hz:
+                await self._child.frame_rate(wanted_hz)
+                rate_hz = wanted_hz
+
+    def _died(self, exited: ChildExit) -> Outcome:
+        reasons = {
+            ExitCause.INIT_TIMEOUT: FailureReason.FAILURE_REASON_INIT_TIMEOUT,
+            ExitCause.STALLED: FailureReason.FAILURE_REASON_STALLED,
+            ExitCause.MEMORY_LIMIT: FailureReason.FAILURE_REASON_MEMORY_LIMIT,
+        }
+        disk = exited.exit_code == -signal.SIGXFSZ
+        reason = FailureReason.FAILURE_REASON_DISK_LIMIT if disk else FailureReason.FAILURE_REASON_CHILD_DIED
+        if exited.cause is not None:
+            reason = reasons.get(exited.cause, reason)
+        name = FailureReason.Name(reason).removeprefix("FAILURE_REASON_")
+        failure = self._failure(reason, f"{name}: the process that ran SUMO ended with {exited.exit_code}")
+        if disk:
+            # It would write the same again.
+            return Ended(SessionFailed(failure=failure), self._step, self._sim_time_s)
+        return Died(failure, self._outbox.gained, self._step, self._sim_time_s)
+
+    def _failure(self, reason: FailureReason.ValueType, message: str) -> Failure:
+        words = last_words(self._session.directory / SUMO_LOG)
+        return Failure(
+            reason=reason,
+            message=words.message or message,
+            last_words=words.lines,
+            file=words.file,
+            line=words.line,
+        )
+
+
+def _reason(failed: Failed) -> FailureReason.ValueType:
+    if failed.engine_unavailable:
+        return FailureReason.FAILURE_REASON_ENGINE_UNAVAILABLE
+    if failed.loading:
+        return FailureReason.FAILURE_REASON_SCENARIO_INVALID
+    return FailureReason.FAILURE_REASON_SIMULATION_ERROR

@@ -1,0 +1,54 @@
+"""How one start of a session came out."""
+
+from dataclasses import dataclass
+
+from google.protobuf.message import Message
+
+from milepost.event.v1.event_pb2 import RunOpened
+from milepost.session.v1.session_pb2 import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A terminal event, and where."""
+
+    terminal: Message
+    step: int = 0
+    sim_time_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """Told to suspend, or under pressure; everything up to here is in the log."""
+
+    command_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """Told to go back and on from there."""
+
+    command_id: str
+    opened: RunOpened
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """The process is gone, and it was not told to."""
+
+    failure: Failure
+    gained: bool
+    """Whether an interval got into the log."""
+    step: int = 0
+    sim_time_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Differed:
+    """It computed something else than the log holds."""
+
+    step: int
+    difference: str
+
+
+Outcome = Ended | Suspended | RolledBack | Died | Differed

@@ -1,0 +1,56 @@
+"""What a worker knows of a session it has claimed, from one attempt to the next."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint
+from milepost.child.v1.child_pb2 import Started
+from milepost.event.v1.event_pb2 import ForkPast, StartKind
+from session_log.past import NOTHING, Past
+from sim_worker.application.attempt_log import AttemptLog
+from sim_worker.application.prepare_scene import Scene
+from sim_worker.application.snapshots import Kept
+
+Key = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Session:
+    """One session in one slot. `directory` is its own, and gone with it."""
+
+    attempt: AttemptLog
+    directory: Path
+    past: Past = NOTHING
+    fork_past: ForkPast = field(default_factory=ForkPast)
+    scene: Scene | None = None
+    started: Started | None = None
+    """What SUMO said when it had loaded the scene."""
+    tolerant: bool = False
+    """Whether it goes on though it differs from its own past, and has said so."""
+
+    @property
+    def key(self) -> Key:
+        """Tenant and id."""
+        return self.attempt.tenant, self.attempt.session_id
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What an attempt begins from."""
+
+    kind: StartKind.ValueType = StartKind.START_KIND_ORIGIN
+    step: int = 0
+    kept: Kept | None = None
+    """The copy that is woken, for MEMORY_SNAPSHOT."""
+    parent: Key | None = None
+    """The session that copy is of, when it is not this one."""
+    checkpoint: Checkpoint | None = None
+    """The manifest, for STATE_FILE."""
+
+    @property
+    def name(self) -> str:
+        """Tells it from every other start of the session."""
+        source = (
+            self.kept.snapshot.snapshot_id if self.kept else self.checkpoint.checkpoint_id if self.checkpoint else ""
+        )
+        return f"{self.kind} {self.step} {source}"

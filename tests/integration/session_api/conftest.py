@@ -1,0 +1,20 @@
+"""Fixtures: a session API of the test's own, in this process, on a real broker and a real store."""
+
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from running_api import Api, running_api
+
+from broker import Broker
+
+
+@pytest.fixture
+async def api(broker: Broker, tmp_path: Path) -> AsyncIterator[Api]:
+    """An API that serves."""
+    async with running_api(tmp_path / "api", broker.url) as running:
+        yield running

@@ -1,0 +1,42 @@
+"""CreateSession: what is filled in and what is refused of plans, milestones and policies."""
+
+from typing import Any
+
+import pytest
+from running_api import BEGIN_S, Api, refusal
+
+from milepost.checkpoint.v1.checkpoint_pb2 import CheckpointPolicy, RecoveryPolicy
+from milepost.session.v1.session_pb2 import MilestoneRule, PhaseKind, PhaseStatus, PlannedPhase
+
+WARM_UP = PlannedPhase(name="warm", kind=PhaseKind.PHASE_KIND_WARM_UP, duration_s=60)
+MEASURE = PlannedPhase(name="measure", kind=PhaseKind.PHASE_KIND_MEASURE, duration_s=120.5)
+
+
+async def test_a_session_with_a_plan_ends_with_its_last_phase(api: Api) -> None:
+    session = await api.create(plan=[WARM_UP, MEASURE])
+    assert session.scene.end_time_s == session.progress.end_time_s == BEGIN_S + 180.5
+    assert [phase.planned.name for phase in session.phases] == ["warm", "measure"]
+    assert {phase.status for phase in session.phases} == {PhaseStatus.PHASE_STATUS_PENDING}
+    own = await api.create(plan=[WARM_UP, MEASURE], end_time_s=BEGIN_S + 90)
+    assert own.scene.end_time_s == BEGIN_S + 90
+
+
+async def test_recovery_is_exact_unless_told_otherwise(api: Api) -> None:
+    assert (await api.create()).spec.recovery == RecoveryPolicy.RECOVERY_POLICY_EXACT
+    fast = await api.create(recovery=RecoveryPolicy.RECOVERY_POLICY_FAST)
+    assert fast.spec.recovery == RecoveryPolicy.RECOVERY_POLICY_FAST
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"plan": [WARM_UP, WARM_UP]}, "spec.plan"),
+        ({"plan": [PlannedPhase(name="p", kind=PhaseKind.PHASE_KIND_MEASURE)]}, "spec.plan.duration_s"),
+        ({"milestones": [MilestoneRule()]}, "spec.milestones.rule"),
+        ({"checkpoints": CheckpointPolicy(every_sim_s=-1)}, "spec.checkpoints.every_sim_s"),
+        ({"end_time_s": BEGIN_S}, "spec.end_time_s"),
+    ],
+)
+async def test_a_task_that_cannot_be_is_refused_by_its_field(api: Api, spec: dict[str, Any], field: str) -> None:
+    refused = await refusal(api.create(**spec))
+    assert (refused.reason, refused.fields) == ("FIELD_INVALID", [field])

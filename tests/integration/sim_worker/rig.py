@@ -1,0 +1,262 @@
+"""A worker with a real broker and store in one process; the test plays the session API by writing to the log."""
+
+import asyncio
+import os
+import signal
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+from broker import Broker, running_broker
+from nats.js import JetStreamContext
+
+from event_store import main as event_store
+from event_store.settings import EventStoreSettings
+from milepost.blob.v1.blob_service_pb2_grpc import BlobServiceStub
+from milepost.dispatch.v1.dispatch_pb2 import WorkOrder
+from milepost.event.v1.event_pb2 import CommandRequested, Event, ForkPast, IntervalClosed, SessionCreated
+from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
+from milepost.event.v1.record_pb2 import Record
+from milepost.session.v1.session_pb2 import SessionSpec
+from runtime.blobs import Blobs
+from runtime.broker import binding, connect, disconnect, jetstream, subject
+from runtime.process import Lifetime
+from runtime.settings import DEFAULT_TENANT
+from runtime.work_queue import WORK_CLASS
+from scenario.demo import demo_directory
+from scenario.inspect import inspect
+from scenario.model import Manifest, ScenarioFile
+from scenario.wire import scene_to_proto
+from session_log.broker_log import read_tail
+from session_log.codec import SIMULATION_KINDS, event_kind, events, payload_of, record
+from session_log.domain.fold import SessionLife
+from session_log.facts import fold_event
+from session_log.reader import LogReader
+from session_log.writer import LogWriter, LostRace, Place
+from sim_worker import main as sim_worker
+from sim_worker.settings import SimWorkerSettings
+
+POOL = "sumo-1_28_0"
+PATIENCE_S = 60.0
+CONFIG = "milton.sumocfg"
+# Of the bundled city's seven o'clock, s.
+BEGIN_S = 25200.0
+
+
+class Rig:
+    """The log, the orders and the processes of one worker."""
+
+    def __init__(
+        self, js: JetStreamContext, store: str, channel: grpc.aio.Channel, folder: Path, nats_url: str
+    ) -> None:
+        self.js = js
+        self.blobs = Blobs(BlobServiceStub(channel))
+        self.reader = LogReader(EventServiceStub(channel), js)
+        self._store = store
+        self._folder = folder
+        self._nats_url = nats_url
+        self._scene = inspect(demo_directory(), CONFIG).scene
+        self._digest = ""
+
+    @asynccontextmanager
+    async def worker(self, name: str, **settings: object) -> AsyncIterator[Lifetime]:
+        """One more worker, for the time of the body; its `stop` is what SIGTERM sets."""
+        wanted = SimWorkerSettings(
+            nats_url=self._nats_url,
+            listen="127.0.0.1:0",
+            metrics_listen="127.0.0.1:0",
+            event_store=self._store,
+            work_dir=self._folder / name,
+            worker_id=name,
+            **{"slots": 2, "lease_s": 2.0, **settings},  # type: ignore[arg-type]
+        )
+        async with _serving(sim_worker.serve, wanted) as lifetime:
+            yield lifetime
+
+    async def create(
+        self,
+        spec: SessionSpec | None = None,
+        *commands: CommandRequested,
+        end_s: float = 600.0,
+        created: SessionCreated | None = None,
+    ) -> str:
+        """A session of the bundled city that ends `end_s` after its begin, commanded from the first; its id."""
+        await self._upload()
+        session_id = f"s-{uuid.uuid4().hex[:8]}"
+        spec = spec or SessionSpec()
+        spec.seed = spec.seed or 1
+        spec.interval_steps = spec.interval_steps or 10
+        wanted = created or SessionCreated()
+        wanted.tenant, wanted.pool, wanted.auto_start = DEFAULT_TENANT, POOL, True
+        wanted.spec.CopyFrom(spec)
+        wanted.scene.CopyFrom(scene_to_proto(self._scene))
+        wanted.scene.scenario_digest = self._digest
+        wanted.scene.end_time_s = BEGIN_S + end_s
+        await self.append(session_id, wanted)
+        for command in commands:
+            await self.ask(session_id, command)
+        await self.order(session_id)
+        return session_id
+
+    async def append(self, session_id: str, *payloads: object) -> None:
+        """As the session API does: behind whatever is there, fenced."""
+        while True:
+            messages = await read_tail(self.js, DEFAULT_TENANT, session_id, after_stream_seq=0)
+            place, life = Place(), SessionLife()
+            for message in messages:
+                place = place.after(message)
+                for event in events(session_id, message):
+                    life = fold_event(life, event)
+            writer = LogWriter(
+                self.js, tenant=DEFAULT_TENANT, session_id=session_id, place=place, nonce=uuid.uuid4().hex
+            )
+            try:
+                await writer.append(
+                    [item if isinstance(item, Record) else record(item) for item in payloads],  # type: ignore[arg-type]
+                    run=life.run,
+                    attempt=life.attempt,
+                )
+            except LostRace:
+                continue
+            return
+
+    async def ask(self, session_id: str, command: CommandRequested) -> str:
+        """Append a command; returns its id."""
+        command.command_id = command.command_id or str(uuid.uuid4())
+        await self.append(session_id, command)
+        return command.command_id
+
+    async def order(self, session_id: str) -> None:
+        """Publish the work order."""
+        name = subject(WorkOrder, pool=POOL, **{"class": WORK_CLASS}, tenant=DEFAULT_TENANT, session=session_id)
+        order = WorkOrder(tenant=DEFAULT_TENANT, session_id=session_id)
+        await self.js.publish(name, order.SerializeToString(), stream=binding(WorkOrder).stream)
+
+    async def log(self, session_id: str) -> list[Event]:
+        """All events; fails unless their numbers are gap-free from 1."""
+        messages = await read_tail(self.js, DEFAULT_TENANT, session_id, after_stream_seq=0)
+        found = [event for message in messages for event in events(session_id, message)]
+        assert [event.seq for event in found] == list(range(1, len(found) + 1))
+        return found
+
+    async def until(self, session_id: str, enough: Callable[[list[Event]], bool]) -> list[Event]:
+        """The log once it holds enough."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not enough(found := await self.log(session_id)):
+                await asyncio.sleep(0.02)
+        return found
+
+    async def put_past(self, past: ForkPast) -> str:
+        """Store the past of a fork; returns its digest."""
+        return await self.blobs.put_bytes(past.SerializeToString())
+
+    async def _upload(self) -> None:
+        if self._digest:
+            return
+        files = []
+        for path in sorted(demo_directory().iterdir()):
+            if path.is_file() and "__" not in path.name and not path.name.endswith(".py"):
+                content = path.read_bytes()
+                files.append(ScenarioFile(path.name, await self.blobs.put_bytes(content), len(content)))
+        self._digest = await self.blobs.put_bytes(Manifest(CONFIG, tuple(files)).text().encode())
+
+
+@asynccontextmanager
+async def rig(folder: Path) -> AsyncIterator[tuple[Rig, Broker]]:
+    """Broker and store for the time of the body."""
+    async with running_broker(folder / "nats") as broker:
+        settings = EventStoreSettings(
+            nats_url=broker.url,
+            listen="127.0.0.1:0",
+            metrics_listen="127.0.0.1:0",
+            database_url=f"sqlite+aiosqlite:///{folder / 'events.db'}",
+            blob_url=f"file://{folder / 'blobs'}",
+        )
+        async with _serving(event_store.serve, settings) as store:
+            client = await connect(broker.url, name="test", appends=True)
+            async with grpc.aio.insecure_channel(store.address) as channel:
+                yield Rig(jetstream(client), store.address, channel, folder, broker.url), broker
+            await disconnect(client)
+
+
+class _Lifetime(Lifetime):
+    """Remembers where it serves."""
+
+    def __init__(self, settings: object) -> None:
+        super().__init__(settings, "")  # type: ignore[arg-type]
+        self.address = ""
+        self.serves = asyncio.Event()
+
+    def ready(self, address: str) -> None:
+        """See Lifetime."""
+        self.address = address
+        self.serves.set()
+
+
+@asynccontextmanager
+async def _serving(serve: Callable[..., object], settings: object) -> AsyncIterator[_Lifetime]:
+    lifetime = _Lifetime(settings)
+    running = asyncio.ensure_future(serve(settings, lifetime))  # type: ignore[call-overload]
+    waiting = asyncio.ensure_future(lifetime.serves.wait())
+    await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE_S)
+    assert lifetime.serves.is_set(), running
+    try:
+        yield lifetime
+    finally:
+        lifetime.stop.set()
+        await asyncio.wait_for(running, PATIENCE_S)
+
+
+def simulating(session_id: str) -> list[int]:
+    """Pids of processes that work in a directory of the session, snapshots included, oldest first."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                inside = f".{session_id}." in str((entry / "cwd").readlink())
+            except OSError:
+                continue
+            if inside:
+                found.append(int(entry.name))
+    return sorted(found)
+
+
+def kill(pid: int) -> None:
+    """As a crash would."""
+    os.kill(pid, signal.SIGKILL)
+
+
+def simulated(log: list[Event]) -> list[tuple[int, int, float, bytes]]:
+    """What is judged of a log."""
+    return [
+        (event_kind(event), event.step, event.sim_time_s, payload_of(event))
+        for event in log
+        if event_kind(event) in SIMULATION_KINDS
+    ]
+
+
+def intervals(log: list[Event]) -> list[int]:
+    """Steps of the intervals."""
+    return [event.step for event in log if event.HasField("interval_closed")]
+
+
+def has(kind: str) -> Callable[[list[Event]], bool]:
+    """Whether an event of a kind is there."""
+    return lambda log: any(event.WhichOneof("payload") == kind for event in log)
+
+
+def ended(log: list[Event]) -> bool:
+    """Whether the log ends with a terminal event."""
+    return log[-1].WhichOneof("payload") in ("session_completed", "session_failed", "session_cancelled")
+
+
+def beyond(step: int) -> Callable[[list[Event]], bool]:
+    """Whether an interval after a step is there."""
+    return lambda log: any(taken > step for taken in intervals(log))
+
+
+def of_interval(event: Event) -> IntervalClosed:
+    """The payload."""
+    return event.interval_closed
