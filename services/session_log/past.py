@@ -8,7 +8,7 @@ A run that continues another inherits its intervals and interventions up to the 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint
@@ -21,6 +21,7 @@ from milepost.event.v1.event_pb2 import (
     RunOpened,
     SessionCreated,
     SessionUpdated,
+    SetPaceCommand,
 )
 from milepost.scenario.v1.scenario_pb2 import Scene
 from milepost.session.v1.session_pb2 import SessionSpec
@@ -316,6 +317,15 @@ def _update(run: _Run, updated: SessionUpdated) -> None:
     run.spec, run.scene = spec, scene
 
 
+def _paced(pacing: Pacing, command: SetPaceCommand, step: int) -> Pacing:
+    """Another pace. A hold that is still ahead stays, unless it is to stand now."""
+    if command.paused:
+        return Pacing(command.factor, hold_at_step=step)
+    if pacing.standing or (pacing.hold_at_step is not None and pacing.hold_at_step <= step):
+        return Pacing(command.factor)
+    return replace(pacing, factor=command.factor)
+
+
 def _apply(run: _Run, command: CommandRequested | None, event: Event) -> None:
     """One command that was carried out at `event.step`."""
     match command.WhichOneof("verb") if command else None:
@@ -326,8 +336,7 @@ def _apply(run: _Run, command: CommandRequested | None, event: Event) -> None:
             )
         case "set_pace":
             assert command is not None
-            hold = event.step if command.set_pace.paused else None
-            run.pacing = Pacing(command.set_pace.factor, hold_at_step=hold)
+            run.pacing = _paced(run.pacing, command.set_pace, event.step)
         case "step":
             assert command is not None
             run.pacing = Pacing(run.pacing.factor, hold_at_step=event.step + command.step.steps)

@@ -9,6 +9,7 @@ Round n of a call with seed s has seed s + n - 1; `--rounds 1 --seed 17` plays t
 import argparse
 import asyncio
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -48,6 +49,8 @@ def sources(*, real: bool) -> list[Source]:
 def main() -> int:
     """Play; 0 when nothing was wrong."""
     arguments = _arguments()
+    # Whoever ends it wants it to clean up, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     return asyncio.run(_play_all(arguments))
 
 

@@ -54,12 +54,21 @@ def command(
     return call
 
 
+async def verify(client: Milepost, session_id: str, run: int) -> calls.VerifySessionResponse:
+    """Have a run simulated again from its log alone."""
+    connection = client.sessions._connection
+    stub = SessionServiceStub(connection.channel)
+    request = calls.VerifySessionRequest(session_id=session_id, run=run)
+    return await connection.call(lambda timeout_s: stub.VerifySession(request, timeout=timeout_s))
+
+
 def _arguments(verb: str, pick: float, ground: Ground) -> dict[str, Any]:
     match verb:
         case "rollback":
             return {"sim_time_s": ground.begin_s + 100.0 * int(pick * 5)}
         case "set_pace":
-            return {"paused": True} if pick < 0.5 else {"factor": 2000.0 * pick}
+            # At 1, as fast as possible.
+            return {"paused": True} if pick < 0.5 else {"factor": 2000.0 * pick if pick < 1 else 0.0}
         case "step":
             return {"steps": 1 + int(pick * 100)}
         case "run_until":

@@ -32,7 +32,9 @@ SILENCE_S = 15.0
 # Between two connections of a watcher, s.
 _RECONNECT_S = 0.2
 # What a client is told when its wish was looked at and refused: it must have left no trace.
-_REFUSALS = frozenset({"INVALID_TRANSITION", "SESSION_NOT_FOUND", "CHECKPOINT_NOT_FOUND", "TIME_NOT_REACHED"})
+_REFUSALS = frozenset(
+    {"INVALID_TRANSITION", "SESSION_NOT_FOUND", "CHECKPOINT_NOT_FOUND", "TIME_NOT_REACHED", "FIELD_INVALID"}
+)
 
 
 def entry(event: Event) -> Entry:

@@ -18,7 +18,7 @@ from pathlib import Path
 from milepost.client import Milepost
 from milepost.exceptions import MilepostError, NotFound
 from milepost.session.v1.session_pb2 import SessionSpec, SessionState
-from resilience.commands import Ground, command
+from resilience.commands import Ground, command, verify
 from resilience.faults import Fault, SmallDisk, Victim, small_disk, strike, wake, wake_all
 from resilience.history import Recorder, ended, read_log
 from resilience.lasting_stack import LastingStack, lasting_stack
@@ -202,20 +202,29 @@ class _Round:
         compared = 0
         calm: dict[tuple[int, int], Sequence[Entry]] = {}
         wishes = {wish.session_id: wish for wish in self.schedule.wishes}
-        for name, log in history.logs.items():
-            if any(entry.verb == "intervene" for entry in log):
-                continue
-            wish = wishes[name]
-            key = wish.source, wish.seed
-            if key not in calm:
-                try:
-                    calm[key] = await self._calm(wish)
-                except MilepostError as error:
-                    self.violations.append(Violation("healing", name, f"nothing runs after the last fault: {error}"))
-                    break
-            self.violations += check_undisturbed(name, log, calm[key])
-            compared += 1
+        try:
+            for name, log in history.logs.items():
+                wish = wishes[name]
+                key = wish.source, wish.seed
+                if any(entry.verb == "intervene" for entry in log):
+                    self.violations += await self._verify(name, log)
+                else:
+                    calm[key] = calm.get(key) or await self._calm(wish)
+                    self.violations += check_undisturbed(name, log, calm[key])
+                compared += 1
+        except MilepostError as error:
+            self.violations.append(Violation("healing", name, f"nothing runs after the last fault: {error}"))
         return compared
+
+    async def _verify(self, name: str, log: Sequence[Entry]) -> list[Violation]:
+        """Have every run of a session simulated again from its log alone, interventions included."""
+        runs = max([1, *(entry.opens for entry in log)])
+        found = [(run, await verify(self.client, name, run)) for run in range(1, runs + 1)]
+        return [
+            Violation("exact", name, f"run {run}: {one.difference} at step {one.diverged_step}")
+            for run, one in found
+            if not one.exact
+        ]
 
     async def _calm(self, wish: Wish) -> Sequence[Entry]:
         session = await self.client.sessions.run(self._spec(wish))

@@ -226,8 +226,8 @@ def state_of(log: LogSoFar) -> State:
 
 
 def claimed(log: LogSoFar) -> bool:
-    """Whether a worker owns the session, and carries commands out."""
-    return not log.life.ended and state_of(log) not in UNCLAIMED
+    """Whether a worker owns the session, and carries commands out. One that was handed over belongs to nobody."""
+    return not log.life.ended and state_of(log) not in UNCLAIMED and not log.life.handed_over
 
 
 def done(command: CommandRequested, *before: Message, run: int | None = None, order: bool = False) -> Follow:

@@ -63,6 +63,8 @@ class ReplaySession:
 
         Raises CallRefused: SESSION_NOT_FOUND, FIELD_INVALID, TIME_NOT_REACHED, NO_WORKER, REPLAY_FAILED.
         """
+        if sim_time_s is not None and (known := await self._known(caller.tenant, session_id, sim_time_s, run)):
+            return _state(known), True
         log, past = await self._past(caller.tenant, session_id, run)
         step = _last_interval(past) if sim_time_s is None else step_at(past.scene, sim_time_s)
         if sim_time_s is not None and step > past.head_step:
@@ -74,6 +76,16 @@ class ReplaySession:
         answer = await self._ask(caller, log, request)
         self._answers.put(key, answer.state_zstd)
         return _state(answer.state_zstd), False
+
+    async def _known(self, tenant: str, session_id: str, sim_time_s: float, run: int) -> bytes | None:
+        """A remembered answer, found without reading the whole past."""
+        session = await self.append.sessions.get(tenant, session_id)
+        if session is None or run not in (0, session.run):
+            return None
+        step = step_at(session.scene, sim_time_s)
+        # What a rollback left behind is not reached any more.
+        reached = step <= session.progress.step
+        return self._answers.get((tenant, session_id, session.run, step)) if reached else None
 
     async def verify(self, caller: Caller, session_id: str, *, run: int) -> RunVerified:
         """The verdict. Raises CallRefused: SESSION_NOT_FOUND, FIELD_INVALID, NO_WORKER, REPLAY_FAILED."""

@@ -24,15 +24,21 @@ class RollbackSession:
         COMMAND_REJECTED.
         """
         command = CommandRequested(rollback=to)
+        run = 0
 
         async def decide(log: LogSoFar) -> Follow:
+            nonlocal run
+            run = log.life.run
             place = await self._place(caller.tenant, session_id, log, to)
             if claimed(log):
                 return BY_WORKER
             opened = open_run(log, RunCause.RUN_CAUSE_ROLLBACK, place)
             return done(command, opened, run=opened.run, order=True)
 
-        return await self.append.settled(caller, await self.append(caller, session_id, command, decide))
+        appended = await self.append(caller, session_id, command, decide)
+        return await self.append.settled(
+            caller, appended, until=lambda session: session.run > run or session.HasField("end_time")
+        )
 
     async def _place(self, tenant: str, session_id: str, log: LogSoFar, to: RollbackCommand) -> Place:
         if to.HasField("checkpoint_id"):

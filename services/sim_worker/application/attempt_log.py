@@ -87,6 +87,13 @@ class AttemptLog:
         """A command that was asked for."""
         return self._requests.get(command_id)
 
+    def waiting(self) -> list[CommandRequested]:
+        """The commands that nobody has taken from `commands` yet; they are taken now."""
+        taken = []
+        while not self.commands.empty():
+            taken.append(self.commands.get_nowait())
+        return taken
+
     async def request(self, command: CommandRequested) -> None:
         """Ask something of the session in the worker's own name."""
         await self.append([record(command)])
@@ -125,13 +132,14 @@ class AttemptLog:
             if own.kind in LIFE_KINDS:
                 self._take(event(self.session_id, seq, _NO_HEADERS, own))
 
-    async def look(self) -> None:
-        """Fold what others have appended since; raises Fenced."""
+    async def look(self) -> bool:
+        """Fold what others have appended since, and say whether there was anything; raises Fenced."""
         async with self._appending:
             newer = await read_tail(
                 self._js, self.tenant, self.session_id, after_stream_seq=self._writer.place.stream_seq
             )
             self._fold(newer)
+        return bool(newer)
 
     def _fold(self, newer: Sequence[LogMessage]) -> None:
         for message in newer:

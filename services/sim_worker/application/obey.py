@@ -53,23 +53,13 @@ class Obey:
                         tasks.create_task(self._terminate(), name="terminate")
                     case "checkpoint":
                         tasks.create_task(self._checkpoint(command), name="checkpoint")
-                    case "intervene":
-                        await self._checkpoints.before_intervention()
-                        await self._child.command(
-                            ChildCommand(command_id=command.command_id, intervention=command.intervene)
-                        )
-                    case "set_pace":
-                        await self._child.command(
-                            ChildCommand(command_id=command.command_id, set_pace=command.set_pace)
-                        )
-                    case "step":
-                        await self._child.command(ChildCommand(command_id=command.command_id, step=command.step))
-                    case "run_until":
-                        await self._child.command(
-                            ChildCommand(command_id=command.command_id, run_until=command.run_until)
-                        )
                     case verb:
-                        self._reject(command, f"a worker cannot {verb}")
+                        if verb == "intervene":
+                            await self._checkpoints.before_intervention()
+                        if (for_child := child_command(command)) is not None:
+                            await self._child.command(for_child)
+                        else:
+                            self._reject(command, f"a worker cannot {verb}")
 
     def _decide(self, outcome: Outcome) -> None:
         if not self.decided.done():
@@ -125,3 +115,19 @@ class Obey:
     def _say(self, payload: Message) -> None:
         step, sim_time_s = self._checkpoints.place
         self._outbox.put(record(payload, step=step, sim_time_s=sim_time_s))
+
+
+def child_command(command: CommandRequested) -> ChildCommand | None:
+    """What is for the child to carry out, at a step boundary; None for everything else."""
+    name = command.command_id
+    match command.WhichOneof("verb"):
+        case "intervene":
+            return ChildCommand(command_id=name, intervention=command.intervene)
+        case "set_pace":
+            return ChildCommand(command_id=name, set_pace=command.set_pace)
+        case "step":
+            return ChildCommand(command_id=name, step=command.step)
+        case "run_until":
+            return ChildCommand(command_id=name, run_until=command.run_until)
+        case _:
+            return None

@@ -21,6 +21,7 @@ from session_log.reader import LogReader
 from sim_worker.application.attempt_log import Fenced
 from sim_worker.application.choose_start import state_file_name
 from sim_worker.application.follow_child import FollowChild, Tools
+from sim_worker.application.obey import child_command
 from sim_worker.application.outbox import Elsewhere, Outbox
 from sim_worker.application.outcomes import Differed, Outcome
 from sim_worker.application.session import Key, Session, Start
@@ -78,7 +79,13 @@ class Simulate:
         Raises Fenced; ZygoteFailed, ChildGone and ChildRefused when there is no process to begin with.
         """
         past = session.past
-        child = await self._begin(session, start)
+        waiting = session.attempt.waiting()
+        plan = self.plan(session, start)
+        plan.commands.extend(filter(None, map(child_command, waiting)))
+        for command in waiting:
+            if child_command(command) is None:
+                session.attempt.commands.put_nowait(command)
+        child = await self._begin(session, start, plan)
         simulated = (Simulated(event_kind(e), e.step, e.sim_time_s, payload_of(e)) for e in _after(start, past))
         judge = Judge.of(simulated, tolerant=session.tolerant)
         outbox = Outbox(
@@ -121,8 +128,8 @@ class Simulate:
         await outbox.flush()
         return outcome
 
-    async def _begin(self, session: Session, start: Start) -> Child:
-        limits, plan = self.limits.of(session.past.spec), self.plan(session, start)
+    async def _begin(self, session: Session, start: Start, plan: Plan) -> Child:
+        limits = self.limits.of(session.past.spec)
         if start.kept is None:
             return await self.zygote.launch(plan, session.directory, limits)
         kept, key = start.kept, start.parent or session.key

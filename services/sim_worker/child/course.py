@@ -28,12 +28,21 @@ class Course:
             at_time = grid.step_at(plan.hold_at_time_s)
             self._hold_step = at_time if self._hold_step is None else min(at_time, self._hold_step)
         self._told = False
+        self._past_ahead = True
         # Simulated time and wall time from which the pace counts.
         self._anchor: tuple[float, float] | None = None
 
     def replaying(self, step: int) -> bool:
         """Whether the past is simulated again."""
         return step < self._replay_to_step
+
+    def catches_up(self, step: int) -> bool:
+        """Whether the past ends here; once."""
+        here, self._past_ahead = (
+            self._past_ahead and not self.replaying(step),
+            self._past_ahead and self.replaying(step),
+        )
+        return here
 
     def stands(self, step: int) -> bool:
         """Whether it must not move on."""

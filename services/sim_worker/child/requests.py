@@ -45,7 +45,7 @@ class Requests:
     def follow(self, plan: Plan, course: Course, *, step: int) -> None:
         """Take over a plan's journal, of which `journal_length` entries are applied already. Raises ReplayFailed."""
         self._course = course
-        self._commands.clear()
+        self._commands = deque(plan.commands)
         self._journal = deque(plan.journal[self.journal_length :])
         if self._journal and self._journal[0].step < step:
             raise ReplayFailed(f"the journal changes step {self._journal[0].step}, which is past at step {step}")

@@ -143,8 +143,12 @@ class SessionLoop:
 
     def _at_boundary(self) -> None:
         """Returns when the next step may be taken."""
-        if self._monotonic() >= self._look_due:
+        caught_up = self._course.catches_up(self.step)
+        if caught_up or self._monotonic() >= self._look_due:
             self._look()
+        if caught_up:
+            # What waits for this is asked for now.
+            self._tell(FromChild(alive=Alive(step=self.step, sim_time_s=self.sim_time_s)))
         if self.step < self._stop_step and not self._course.paced:
             return
         while not self._stopping:

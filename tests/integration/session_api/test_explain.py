@@ -90,7 +90,9 @@ async def test_why_a_session_was_moved_and_what_the_log_said(api: Api) -> None:
 async def test_a_session_that_was_handed_over_waits_like_a_new_one(api: Api) -> None:
     worker = await api.running(20)
     await worker.append(HandedOver())
-    await api.until(worker.session_id, lambda session: session.conditions)
+    await api.until(
+        worker.session_id, lambda session: session.conditions[:] and session.conditions[0].startswith("handed over")
+    )
     assert (await explain(api, worker.session_id)).sentences[0] == f"It waits: no worker of pool {POOL} is there."
 
 
@@ -113,6 +115,7 @@ async def test_a_paused_session_is_slow_because_it_was_told_to(api: Api) -> None
 async def test_a_loaded_machine_is_named(api: Api) -> None:
     worker = await api.running(20)
     await present(api, "w", slots=1, busy=1, cpu_load=0.97)
+    await api.until(worker.session_id, lambda session: session.worker_id)
     assert "The processors of its worker w are busy at 97%." in (await explain(api, worker.session_id)).sentences
 
 

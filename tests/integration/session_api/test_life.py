@@ -6,7 +6,7 @@ import uuid
 import pytest
 from running_api import BEGIN_S, Api, refusal
 
-from milepost.event.v1.event_pb2 import CommandApplied, RunCause, SessionCompleted
+from milepost.event.v1.event_pb2 import CommandApplied, HandedOver, RunCause, RunOpened, SessionCompleted
 from milepost.session.v1 import session_service_pb2 as pb
 from milepost.session.v1.session_pb2 import CompletionReason, Results, SessionState
 
@@ -144,7 +144,7 @@ async def test_a_suspended_session_is_rolled_back_to_a_time_as_a_new_run(api: Ap
     assert (run.because, run.base_run, run.step) == (RunCause.RUN_CAUSE_ROLLBACK, 1, 23)
 
 
-async def test_a_running_session_is_rolled_back_by_its_worker(api: Api) -> None:
+async def test_a_running_session_is_rolled_back_by_its_worker_and_answered_in_its_new_run(api: Api) -> None:
     worker = await api.running(40)
     unknown = pb.RollbackSessionRequest(session_id=worker.session_id, checkpoint_id="none")
     assert (await refusal(api.sessions.RollbackSession(unknown))).reason == "CHECKPOINT_NOT_FOUND"
@@ -153,7 +153,23 @@ async def test_a_running_session_is_rolled_back_by_its_worker(api: Api) -> None:
     command = await worker.next_command()
     assert command.rollback.sim_time_s == BEGIN_S + 20
     await worker.append(CommandApplied(command_id=command.command_id))
-    await call
+    await api.until(worker.session_id, lambda session: session.seq >= 9)
+    assert not call.done()
+    await worker.append(RunOpened(run=2, base_run=1, step=20, sim_time_s=BEGIN_S + 20), run=2)
+    session = (await call).session
+    assert (session.run, session.progress.step) == (2, 20)
+
+
+@pytest.mark.parametrize("verb", ["SuspendSession", "CancelSession", "TerminateSession"])
+async def test_a_session_that_was_handed_over_needs_no_worker_to_stop(api: Api, verb: str) -> None:
+    worker = await api.running(20)
+    await worker.append(HandedOver())
+    answer = await getattr(api.sessions, verb)(getattr(pb, f"{verb}Request")(session_id=worker.session_id))
+    assert answer.session.state in (
+        SessionState.SESSION_STATE_SUSPENDED,
+        SessionState.SESSION_STATE_CANCELLED,
+        SessionState.SESSION_STATE_COMPLETED,
+    )
 
 
 async def test_terminating_a_session_no_worker_has_completes_it_with_what_is_known(api: Api) -> None:

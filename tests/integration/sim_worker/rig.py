@@ -1,7 +1,9 @@
 """A worker with a real broker and store in one process; the test plays the session API by writing to the log."""
 
 import asyncio
+import gzip
 import os
+import re
 import signal
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -9,16 +11,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
-from broker import Broker, running_broker
 from nats.js import JetStreamContext
 
+from broker import Broker, running_broker
 from event_store import main as event_store
 from event_store.settings import EventStoreSettings
 from milepost.blob.v1.blob_service_pb2_grpc import BlobServiceStub
 from milepost.dispatch.v1.dispatch_pb2 import WorkOrder
-from milepost.event.v1.event_pb2 import CommandRequested, Event, ForkPast, IntervalClosed, SessionCreated
+from milepost.event.v1.event_pb2 import CommandRequested, Event, ForkPast, SessionCreated
 from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
 from milepost.event.v1.record_pb2 import Record
+from milepost.intervention.v1.intervention_pb2 import Intervention, SetSpeedLimit
+from milepost.intervention.v1.intervention_pb2 import Place as NetPlace
 from milepost.session.v1.session_pb2 import SessionSpec
 from runtime.blobs import Blobs
 from runtime.broker import binding, connect, disconnect, jetstream, subject
@@ -122,6 +126,13 @@ class Rig:
                 continue
             return
 
+    async def copy_records(self, session_id: str, source: list[Event]) -> None:
+        """Records of another log, as they are."""
+        records = [
+            Record(kind=event_kind(e), step=e.step, sim_time_s=e.sim_time_s, payload=payload_of(e)) for e in source
+        ]
+        await self.append(session_id, *records)
+
     async def ask(self, session_id: str, command: CommandRequested) -> str:
         """Append a command; returns its id."""
         command.command_id = command.command_id or str(uuid.uuid4())
@@ -209,6 +220,13 @@ async def _serving(serve: Callable[..., object], settings: object) -> AsyncItera
         await asyncio.wait_for(running, PATIENCE_S)
 
 
+def slow(speed_mps: float) -> Intervention:
+    """A speed limit on every third street of the city: whoever forgets it computes something else."""
+    net = gzip.decompress((demo_directory() / "milton.net.xml.gz").read_bytes()).decode()
+    edges = re.findall(r'<edge id="([^":]+)"', net)[::3]
+    return Intervention(set_speed_limit=SetSpeedLimit(place=NetPlace(edge_ids=edges), speed_mps=speed_mps))
+
+
 def simulating(session_id: str) -> list[int]:
     """Pids of processes that work in a directory of the session, snapshots included, oldest first."""
     found = []
@@ -255,8 +273,3 @@ def ended(log: list[Event]) -> bool:
 def beyond(step: int) -> Callable[[list[Event]], bool]:
     """Whether an interval after a step is there."""
     return lambda log: any(taken > step for taken in intervals(log))
-
-
-def of_interval(event: Event) -> IntervalClosed:
-    """The payload."""
-    return event.interval_closed

@@ -53,9 +53,12 @@ async def log_of(js: JetStreamContext) -> list[Event]:
 async def so_far(js: JetStreamContext) -> LogSoFar:
     messages = await read_tail(js, "t", "s", after_stream_seq=0)
     life = SessionLife()
+    requests = {}
     for event in await log_of(js):
         life = fold_event(life, event)
-    return LogSoFar(life, Place().after(messages[-1]) if messages else Place(), SessionCreated())
+        if event.HasField("command_requested"):
+            requests[event.command_requested.command_id] = event.command_requested
+    return LogSoFar(life, Place().after(messages[-1]) if messages else Place(), SessionCreated(), requests)
 
 
 async def by_api(js: JetStreamContext, *payloads: Message) -> None:

@@ -3,8 +3,9 @@
 import asyncio
 
 import pytest
-from rig import Rig, beyond, ended, has, intervals, kill, simulated, simulating
+from rig import Rig, beyond, ended, has, intervals, kill, simulated, simulating, slow
 
+from milepost.event.v1 import event_pb2 as pb
 from milepost.event.v1.event_pb2 import (
     CheckpointCommand,
     ClaimReason,
@@ -19,8 +20,6 @@ from milepost.event.v1.event_pb2 import (
     TerminateCommand,
     Verdict,
 )
-from milepost.event.v1 import event_pb2 as pb
-from milepost.intervention.v1.intervention_pb2 import Intervention, ScaleDemand
 from milepost.session.v1.session_pb2 import CompletionReason, FailureReason, SessionSpec
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -103,9 +102,9 @@ async def test_a_child_killed_before_any_copy_begins_again_at_the_origin(stage: 
 async def test_interventions_are_replayed_at_their_steps(stage: Rig) -> None:
     async with stage.worker("w-replay"):
         session_id = await paced(stage)
-        for factor in (2.0, 0.5):
+        for factor in (4.0, 9.0):
             await stage.until(session_id, lambda log: len(intervals(log)) > 5)
-            command = CommandRequested(intervene=Intervention(scale_demand=ScaleDemand(factor=factor)))
+            command = CommandRequested(intervene=slow(factor))
             name = await stage.ask(session_id, command)
             log = await stage.until(
                 session_id, lambda log, name=name: any(e.command_applied.command_id == name for e in log)
@@ -185,7 +184,7 @@ async def test_a_rollback_is_a_new_run_that_continues_the_old_one(stage: Rig, un
         name = await stage.ask(session_id, command)
         log = await stage.until(session_id, lambda log: any(e.command_applied.command_id == name for e in log))
         place = next(e.checkpoint_committed.checkpoint for e in log if e.HasField("checkpoint_committed"))
-        await stage.ask(session_id, CommandRequested(intervene=Intervention(scale_demand=ScaleDemand(factor=3))))
+        await stage.ask(session_id, CommandRequested(intervene=slow(3.0)))
         await stage.until(session_id, lambda log: intervals(log)[-1] > place.step + 50)
         await stage.ask(session_id, CommandRequested(rollback=RollbackCommand(checkpoint_id="here")))
         await stage.until(session_id, has("run_opened"))

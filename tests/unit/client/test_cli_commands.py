@@ -252,3 +252,19 @@ def test_a_session_is_shown_with_what_it_went_through(milepost, scripted):
         "team=a",
     ):
         assert words in told
+
+
+def test_a_selftest_stops_at_what_does_not_hold_says_so_and_still_cleans_up(milepost, scripted):
+    scripted.answers["CreateDemoSession"] = pb.CreateDemoSessionResponse(session=session())
+    ended = Session(session_id="s", state=SessionState.SESSION_STATE_COMPLETED)
+    scripted.answers["GetSession"] = pb.GetSessionResponse(session=ended)
+
+    tried = milepost("selftest", "--output", "json")
+
+    written = json.loads(tried.stdout)
+    assert tried.exit_code == 1
+    assert written["ok"] is False
+    outcomes = [one["outcome"] for one in written["steps"]]
+    assert outcomes == ["failed", *["not tried"] * (len(outcomes) - 2), "ok"]
+    assert "kill its worker" not in [one["step"] for one in written["steps"]]
+    assert isinstance(scripted.asked[-1], pb.DeleteSessionRequest)

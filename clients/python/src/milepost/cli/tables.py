@@ -144,7 +144,7 @@ def checkpoints_table(checkpoints: Iterable[Checkpoint]) -> Table:
     """One row per checkpoint."""
     table = Table("checkpoint", "name", "run", "step", "simulated", "because", "kept", "state file", "made", box=None)
     for checkpoint in checkpoints:
-        size = f"{checkpoint.state_file.size_bytes / 1e6:.1f} MB" if checkpoint.HasField("state_file") else ""
+        size = _size(checkpoint.state_file.size_bytes) if checkpoint.HasField("state_file") else ""
         table.add_row(
             checkpoint.checkpoint_id,
             checkpoint.name,
@@ -170,6 +170,10 @@ def state_table(state: SimulationState) -> Table:
         table.add_row(name, value)
     table.add_row("state digest", state.state_digest.hex())
     return table
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.1f} kB"
 
 
 def _clock(at: Timestamp) -> str:
