@@ -291,9 +291,16 @@ class _Log:
             journal_length=len(self._origin),
             journal=list(self._origin),
             head_step=fork.step,
+            pacing=Pacing(created.spec.pace, hold_at_step=fork.step if created.spec.start_paused else None),
         )
 
     def _open(self, opened: RunOpened) -> None:
+        before = self._current.pacing
+        pacing = Pacing()
+        if opened.base_run:
+            # It goes on as it went; what stood stands again, where the new run begins.
+            stands = opened.because == RunCause.RUN_CAUSE_ROLLBACK and before.standing
+            pacing = Pacing(before.factor, hold_at_step=opened.step if stands else None)
         self.runs[opened.run] = self._current = _Run(
             opened.spec,
             opened.scene,
@@ -302,6 +309,7 @@ class _Log:
             journal_length=opened.journal_length,
             head_step=opened.step,
             number=opened.run,
+            pacing=pacing,
         )
 
 

@@ -20,8 +20,7 @@ from milepost.event.v1.event_pb2 import Event
 from milepost.event.v1.event_service_pb2 import WatchEventsRequest
 from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
 from milepost.exceptions import MilepostError, ServerFault, Unavailable
-from milepost.session.v1.session_pb2 import FailureReason
-from resilience.model import ENDS
+from milepost.session.v1.session_pb2 import FailureReason, SessionState
 from resilience.observed import Entry, History, Operation, Outcome, Violation, Watch
 from session_log.codec import SIMULATION_KINDS, event_kind, payload_of
 
@@ -34,6 +33,14 @@ _RECONNECT_S = 0.2
 # What a client is told when its wish was looked at and refused: it must have left no trace.
 _REFUSALS = frozenset(
     {"INVALID_TRANSITION", "SESSION_NOT_FOUND", "CHECKPOINT_NOT_FOUND", "TIME_NOT_REACHED", "FIELD_INVALID"}
+)
+
+_END_STATES = frozenset(
+    {
+        SessionState.SESSION_STATE_COMPLETED,
+        SessionState.SESSION_STATE_FAILED,
+        SessionState.SESSION_STATE_CANCELLED,
+    }
 )
 
 
@@ -149,18 +156,13 @@ async def read_log(client: Milepost, session_id: str) -> tuple[Entry, ...]:
 
 
 async def ended(client: Milepost, session_id: str) -> bool:
-    """Whether a session's log ends with an end."""
+    """Whether a session has ended, as far as session_api knows, and all of that is stored."""
     try:
-        last = [entry(event) async for event in _newest(client, session_id)]
+        session = await client.sessions.get(session_id)
+        head = await client.events.head(session_id)
     except Unavailable:
         return False
-    return bool(last) and last[0].kind in ENDS
-
-
-async def _newest(client: Milepost, session_id: str) -> AsyncIterator[Event]:
-    async for event in client.events.read(session_id, descending=True, page_size=1):
-        yield event
-        return
+    return session.state in _END_STATES and head.head_seq >= session.seq
 
 
 def dump(folder: Path, history: History, violations: Sequence[Violation], **facts: object) -> None:

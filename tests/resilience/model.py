@@ -100,6 +100,8 @@ class _Life:
     run: int = 1
     owned: bool = False
     ended: bool = False
+    terminated: bool = False
+    """Whether the event before applied a TerminateSession."""
     step: int = 0
     """Where the run's last interval ends."""
     short: bool = False
@@ -134,7 +136,7 @@ def _ownership(life: _Life, entry: Entry) -> Iterator[tuple[str, str]]:
         if life.ended:
             yield "claims", f"claim {entry.claims} of a session that has ended"
         life.attempt, life.owned = entry.claims, True
-    elif entry.kind in OWNERS_KINDS and not life.owned:
+    elif entry.kind in OWNERS_KINDS and not life.owned and not (entry.kind == "session_completed" and life.terminated):
         yield "ownership", f"{entry.kind} while nobody owns the session"
     if entry.attempt != life.attempt:
         yield "ownership", f"{entry.kind} of attempt {entry.attempt} after claim {life.attempt}"
@@ -151,6 +153,11 @@ def _ownership(life: _Life, entry: Entry) -> Iterator[tuple[str, str]]:
         if entry.kind in ENDS and life.ended:
             yield "ending", f"{entry.kind} after the end"
         life.ended, life.owned = life.ended or entry.kind in ENDS, False
+    applied = life.commands.get(entry.command_id) if entry.kind == "command_applied" else None
+    if applied == "suspend":
+        life.owned = False
+    # Where nobody owns a session the API itself ends it, right here.
+    life.terminated = applied == "terminate"
 
 
 def _simulation(life: _Life, entry: Entry) -> Iterator[tuple[str, str]]:

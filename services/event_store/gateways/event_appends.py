@@ -12,10 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from event_store.gateways.event_rows import KEYS_PER_QUERY, EventRow, Key, Place, portions
 from event_store.gateways.log_stream import StreamMessage
 from event_store.gateways.tables import events, logs, position
-from session_log.codec import TERMINAL_KINDS, LogMessage
+from milepost.event.v1.event_pb2 import RunOpened
+from session_log.codec import TERMINAL_KINDS, LogMessage, kind_of
 
 # What makes two events equal (R1).
 _JUDGED = ("kind", "step", "sim_time_s", "payload")
+
+_RUN_OPENED = kind_of(RunOpened)
 
 Values = dict[str, Any]
 
@@ -115,11 +118,10 @@ class EventAppends:
         return written
 
     async def purgeable(self, *, stored_before: datetime, limit: int) -> list[EventRow]:
-        """Ended logs, stored long enough, of which the broker still holds more than the fence (R4)."""
+        """Logs to which nothing was added for long enough, of which the broker holds more than the fence (R4)."""
         query = (
             select(logs.c.log_key, logs.c.tenant, logs.c.session_id, logs.c.head_stream_seq)
             .where(
-                logs.c.head_kind.in_(TERMINAL_KINDS),
                 logs.c.head_stored_us <= _us(stored_before),
                 logs.c.purged_stream_seq < logs.c.head_stream_seq,
             )
@@ -183,8 +185,11 @@ async def _fresh(
         pending.clear()
         await _require_equal(connection, item, tail, rows)
         rows = [row for row in rows if row["seq"] >= expected]
-    if rows:
-        tail.head_seq, tail.head_kind = rows[-1]["seq"], rows[-1]["kind"]
+    for row in rows:
+        tail.head_seq = row["seq"]
+        # An end stays the end whatever is noted after it, until a new run is opened (R14).
+        if tail.head_kind not in TERMINAL_KINDS or row["kind"] == _RUN_OPENED:
+            tail.head_kind = row["kind"]
     tail.stream_seq = message.stream_seq
     tail.changed = True
     return rows

@@ -48,7 +48,7 @@ class Head:
 
     @property
     def terminal(self) -> bool:
-        """Whether the last event ends the session (log.md R14)."""
+        """Whether the session has ended (log.md R14)."""
         return self.head_kind in TERMINAL_KINDS
 
 

@@ -19,6 +19,7 @@ logs = Table(
     Column("session_id", String, nullable=False),
     Column("oldest_seq", BigInteger, nullable=False),
     Column("head_seq", BigInteger, nullable=False),
+    # Kind of the last event; a terminal one stays until a new run is opened (R14).
     Column("head_kind", Integer, nullable=False),
     Column("head_stream_seq", BigInteger, nullable=False),
     # Microseconds since 1970, the store's clock.

@@ -31,7 +31,7 @@ from sim_worker.application.prepare_scene import PrepareScene, SceneFailed
 from sim_worker.application.session import Key
 from sim_worker.application.simulate import Limits, plan_of
 from sim_worker.application.snapshots import Kept, Snapshots
-from sim_worker.domain.difference import difference
+from sim_worker.application.difference import difference
 from sim_worker.domain.judge import Diverged, Judge, Simulated
 from sim_worker.gateways.child_process import Child, ChildGone, ChildRefused
 from sim_worker.gateways.zygote import Zygote, ZygoteFailed

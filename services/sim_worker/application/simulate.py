@@ -26,7 +26,7 @@ from sim_worker.application.outbox import Elsewhere, Outbox
 from sim_worker.application.outcomes import Differed, Outcome
 from sim_worker.application.session import Key, Session, Start
 from sim_worker.application.snapshots import Kept, Snapshots
-from sim_worker.domain.difference import difference
+from sim_worker.application.difference import difference
 from sim_worker.domain.judge import Diverged, Judge, Simulated
 from sim_worker.gateways.child_process import Child, ChildLimits
 from sim_worker.gateways.frame_interest import FrameInterests

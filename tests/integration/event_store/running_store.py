@@ -31,7 +31,7 @@ from event_store.main import serve
 from event_store.settings import EventStoreSettings
 from milepost.blob.v1.blob_service_pb2_grpc import BlobServiceStub
 from milepost.event.v1 import event_service_pb2 as pb
-from milepost.event.v1.event_pb2 import Event, IntervalClosed, LogLine, SessionCompleted, SessionCreated
+from milepost.event.v1.event_pb2 import Event, IntervalClosed, LogLine, RunOpened, SessionCompleted, SessionCreated
 from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
 from milepost.event.v1.record_pb2 import Record
 from runtime.process import Lifetime
@@ -75,6 +75,11 @@ def created() -> Record:
 
 def interval(step: int) -> Record:
     return record(IntervalClosed(state_digest=step.to_bytes(16, "big")), step=step, sim_time_s=step / 10)
+
+
+def reopened() -> Record:
+    """What makes an ended log go on."""
+    return record(RunOpened(run=2))
 
 
 def completed(step: int = 0) -> Record:

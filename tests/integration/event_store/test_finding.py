@@ -175,19 +175,20 @@ async def test_another_replica_hears_of_a_growth_before_it_looks_for_itself(
     await watching.close()
 
 
-async def test_ended_logs_are_purged_from_the_broker_but_for_the_fence(
+async def test_logs_that_rest_are_purged_from_the_broker_but_for_the_fence(
     js: JetStreamContext, broker: Broker, tmp_path: Path
 ) -> None:
-    ended, running = Log(js, "ended"), Log(js, "running")
+    ended, suspended = Log(js, "ended"), Log(js, "suspended")
     for n in range(5):
         await ended.append(*lines(f"{n}", "x"))
-        await running.append(*lines(f"{n}"))
+        await suspended.append(*lines(f"{n}"))
     await ended.append(completed())
     async with running_store(tmp_path / "store", broker.url, purge_delay_s=0) as store:
         async with asyncio.timeout(20):
-            while (await js.stream_info("SESSIONS")).state.messages > 6:
+            while (await js.stream_info("SESSIONS")).state.messages > 2:
                 await asyncio.sleep(0.02)
-        assert (await js.stream_info("SESSIONS")).state.messages == 6
+        assert (await js.stream_info("SESSIONS")).state.messages == 2
+        assert as_records(await store.whole_log("suspended")) == suspended.appended
         assert as_records(await store.whole_log("ended")) == ended.appended
         with pytest.raises(LostRace):
             await Log(js, "ended").append(*lines("a second beginning"))

@@ -18,6 +18,7 @@ from running_store import (
     lines,
     metric,
     refusal,
+    reopened,
     running_store,
 )
 
@@ -109,9 +110,20 @@ async def test_a_watch_that_resumes_at_the_terminal_event_ends_at_once(js: JetSt
     assert watch.kinds() == ["hello", "terminal"]
 
 
-async def test_a_terminal_event_that_is_not_the_last_is_history(js: JetStreamContext, store: Store) -> None:
+async def test_what_is_noted_after_the_end_is_sent_and_leaves_it_ended(js: JetStreamContext, store: Store) -> None:
     log = Log(js, "s")
-    await log.append(*lines("a"), completed(), *lines("resumed"))
+    await log.append(*lines("a"), completed())
+    await log.append(*lines("a fork was made"))
+    await store.stored(log)
+    async with store.watching("s", 0) as watch:
+        await watch.to_the_end()
+    assert watch.seqs == [1, 2, 3]
+    assert watch.messages[-1].terminal == pb.Terminal(seq=3, kind=EventKind.EVENT_KIND_SESSION_COMPLETED)
+
+
+async def test_an_end_after_which_a_new_run_was_opened_is_history(js: JetStreamContext, store: Store) -> None:
+    log = Log(js, "s")
+    await log.append(*lines("a"), completed(), reopened())
     await store.stored(log)
     for after in (0, 2):
         async with store.watching("s", after) as watch:
