@@ -103,6 +103,8 @@ class Blobs:
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 raise BlobMissing(sha256) from error
+            if error.code() is grpc.StatusCode.DATA_LOSS:
+                raise BlobCorrupt(sha256) from error
             raise
 
 

@@ -23,6 +23,7 @@ _METHODS = {
     "set_pace": "SetPace",
     "step": "StepSession",
     "run_until": "RunUntil",
+    "fork": "ForkSession",
 }
 VERBS = tuple(_METHODS)
 # How long a call may wait for its worker, s; the outcome is in the log anyway.
@@ -45,13 +46,19 @@ def command(
     connection = client.sessions._connection
     method = getattr(SessionServiceStub(connection.channel), _METHODS[verb])
     request_type = getattr(calls, f"{_METHODS[verb]}Request")
-    request = request_type(session_id=session_id, request_id=command_id, **_arguments(verb, pick, ground))
+    named = {"new_session_id": fork_id(session_id, command_id)} if verb == "fork" else {}
+    request = request_type(session_id=session_id, request_id=command_id, **named, **_arguments(verb, pick, ground))
 
     async def call() -> Message:
         answer: Message = await connection.call(lambda timeout_s: method(request, timeout=min(timeout_s, _CALL_S)))
         return answer
 
     return call
+
+
+def fork_id(session_id: str, command_id: str) -> str:
+    """What a fork is called."""
+    return f"{session_id}-{command_id[:4]}"
 
 
 async def verify(client: Milepost, session_id: str, run: int) -> calls.VerifySessionResponse:
@@ -64,7 +71,10 @@ async def verify(client: Milepost, session_id: str, run: int) -> calls.VerifySes
 
 def _arguments(verb: str, pick: float, ground: Ground) -> dict[str, Any]:
     match verb:
-        case "rollback":
+        case "fork" if pick < 0.5:
+            # Here and now.
+            return {}
+        case "rollback" | "fork":
             return {"sim_time_s": ground.begin_s + 100.0 * int(pick * 5)}
         case "set_pace":
             # At 1, as fast as possible.

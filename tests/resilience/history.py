@@ -49,6 +49,9 @@ def entry(event: Event) -> Entry:
     kind = event.WhichOneof("payload") or ""
     payload = getattr(event, kind)
     opened = payload if kind == "run_opened" else None
+    forked = payload.forked_from if kind == "session_created" else None
+    base_run = opened.base_run if opened else forked.run if forked else 0
+    base_step = opened.step if opened else forked.step if forked else 0
     identified = kind in {"command_requested", "command_applied", "command_rejected", "session_cancelled"}
     return Entry(
         seq=event.seq,
@@ -64,8 +67,8 @@ def entry(event: Event) -> Entry:
         verb=payload.WhichOneof("verb") or "" if kind == "command_requested" else "",
         claims=payload.attempt if kind == "attempt_claimed" else 0,
         opens=opened.run if opened else 0,
-        base_run=opened.base_run if opened else 0,
-        base_step=opened.step if opened else 0,
+        base_run=base_run,
+        base_step=base_step,
         reason=_reason(event) if kind == "session_failed" else "",
     )
 

@@ -45,6 +45,9 @@ def check_undisturbed(session_id: str, log: Sequence[Entry], calm: Sequence[Entr
     A run that completed must be the same to its last byte; one that was ended before may be shorter.
     """
     runs = range(1, 1 + max([1, *(entry.opens for entry in log)]))
+    if log and log[0].base_run:
+        # A fork: what came before stands in its parent's log.
+        calm = [entry for entry in calm if entry.step > log[0].base_step]
     return [
         Violation("exact", session_id, f"run {run}: {words}", seq)
         for run in runs
@@ -169,6 +172,9 @@ def _simulation(life: _Life, entry: Entry) -> Iterator[tuple[str, str]]:
             base = min(entry.base_step, life.reached.get(entry.base_run, 0)) if entry.base_run else 0
             life.step, life.short = base - base % life.interval_steps, False
             life.prepared = life.prepared and entry.base_run > 0
+        case "session_created" if entry.base_run:
+            # A fork: what it continues stands in its parent's log.
+            life.step, life.prepared = entry.base_step - entry.base_step % life.interval_steps, True
         case "scene_prepared":
             if life.prepared:
                 yield "simulation", "the scene is prepared twice in one run"

@@ -27,8 +27,9 @@ class Entry:
     claims: int = 0
     """Of a claim: the attempt."""
     opens: int = 0
-    """Of run_opened: the run; `base_run` and `base_step` say what it continues."""
+    """Of run_opened: the run."""
     base_run: int = 0
+    """Of run_opened, and of the session_created of a fork: the run it continues, from `base_step` on."""
     base_step: int = 0
     reason: str = ""
     """Of session_failed."""

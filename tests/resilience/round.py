@@ -18,7 +18,8 @@ from pathlib import Path
 from milepost.client import Milepost
 from milepost.exceptions import MilepostError, NotFound
 from milepost.session.v1.session_pb2 import SessionSpec, SessionState
-from resilience.commands import Ground, command, verify
+from resilience.again import Journal, journal_of, run_again
+from resilience.commands import Ground, command, fork_id, verify
 from resilience.faults import Fault, SmallDisk, Victim, small_disk, strike, wake, wake_all
 from resilience.history import Recorder, ended, read_log
 from resilience.lasting_stack import LastingStack, lasting_stack
@@ -106,24 +107,23 @@ class _Round:
             lives = [tasks.create_task(self._live(wish), name=wish.session_id) for wish in self.schedule.wishes]
             await self._strike_all()
             self.peace.set()
-        created = [name for life in lives if (name := life.result())]
+        created = [name for life in lives for name in life.result()]
         history = await self.recorder.history(self.client, created)
         compared = await self._compare(history)
         found = [*self.violations, *self.recorder.faults, *check(history)]
         return Result(history, found, self.blows, self.stack.lives, compared)
 
-    async def _live(self, wish: Wish) -> str | None:
-        """A session from its creation to its end; its id, None when it never came to be."""
+    async def _live(self, wish: Wish) -> list[str]:
+        """A session and its forks from their creation to their ends; the ids of those that came to be."""
         name, spec = wish.session_id, self._spec(wish)
         await asyncio.sleep(wish.begin_s)
         await self.recorder.operate(
             *(name, "create", wish.request_id),
             lambda: self.client.sessions.create(spec, session_id=name, request_id=wish.request_id),
         )
-        try:
-            await self.client.sessions.get(name)
-        except NotFound:
-            return None
+        if not await self._exists(name):
+            return []
+        forks = [fork_id(name, order.command_id) for order in wish.orders if order.verb == "fork"]
         async with asyncio.TaskGroup() as tasks:
             watches = [
                 tasks.create_task(self.recorder.watch(self.stack.store, name, rereads=rereads), name=f"watch {name}")
@@ -132,10 +132,19 @@ class _Round:
             for order in wish.orders:
                 await self._give(wish, order)
             await self.peace.wait()
-            await self._settle(name)
+            born = [name, *[fork for fork in forks if await self._exists(fork)]]
+            for one in born:
+                await self._settle(one)
             for watch in watches:
                 watch.cancel()
-        return name
+        return born
+
+    async def _exists(self, name: str) -> bool:
+        try:
+            await self.client.sessions.get(name)
+        except NotFound:
+            return False
+        return True
 
     async def _give(self, wish: Wish, order: Order) -> None:
         await asyncio.sleep(order.wait_s)
@@ -204,10 +213,14 @@ class _Round:
         wishes = {wish.session_id: wish for wish in self.schedule.wishes}
         try:
             for name, log in history.logs.items():
-                wish = wishes[name]
+                parent = next(one for one in wishes if name.startswith(one))
+                wish = wishes[parent]
                 key = wish.source, wish.seed
-                if any(entry.verb == "intervene" for entry in log):
+                if any(entry.verb == "intervene" for entry in (*log, *history.logs[parent])):
                     self.violations += await self._verify(name, log)
+                    if not any(entry.base_run or entry.opens for entry in log):
+                        again = await self._calm(wish, await journal_of(self.client, name))
+                        self.violations += check_undisturbed(name, log, again)
                 else:
                     calm[key] = calm.get(key) or await self._calm(wish)
                     self.violations += check_undisturbed(name, log, calm[key])
@@ -226,9 +239,10 @@ class _Round:
             if not one.exact
         ]
 
-    async def _calm(self, wish: Wish) -> Sequence[Entry]:
-        session = await self.client.sessions.run(self._spec(wish))
-        return await read_log(self.client, session.session_id)
+    async def _calm(self, wish: Wish, journal: Journal = ()) -> Sequence[Entry]:
+        begin_s = self.sources[wish.source].begin_s
+        name = await run_again(self.client, self._spec(wish), journal, begin_s=begin_s, step_s=1.0)
+        return await read_log(self.client, name)
 
     def _spec(self, wish: Wish) -> SessionSpec:
         begin_s = self.sources[wish.source].begin_s

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from event_store.gateways.blob_folder import BlobFolder, WrongContent
+from event_store.gateways.blob_folder import BlobDamaged, BlobFolder, WrongContent
 from milepost.blob.v1 import blob_service_pb2 as pb
 from milepost.blob.v1.blob_service_pb2_grpc import BlobServiceServicer
 from milepost.errors.v1 import errors_pb2
@@ -69,6 +69,12 @@ class BlobServiceAdapter(BlobServiceServicer):
             raise CallRefused(
                 errors_pb2.ERROR_REASON_BLOB_NOT_FOUND,
                 f"no blob {request.sha256}",
+                metadata={"sha256": request.sha256},
+            ) from error
+        except BlobDamaged as error:
+            raise CallRefused(
+                errors_pb2.ERROR_REASON_BLOB_CORRUPT,
+                f"blob {request.sha256} is damaged",
                 metadata={"sha256": request.sha256},
             ) from error
 

@@ -1,6 +1,7 @@
 """Purge the broker behind the store (log.md R4).
 
-Only sessions to which nothing was added for a while (they ended, are suspended or stand still), and never the last message of a subject: it is the fence. Without it
+Only sessions to which nothing was added for a while (they ended, are suspended or stand still), and never the last
+message of a subject: it is the fence. Without it
 `expected = 0` would win again, and a forgotten writer could begin the log a second time.
 """
 

@@ -27,6 +27,13 @@ _READ_BYTES = 256 * 1024
 
 
 @dataclass(eq=False)
+class BlobDamaged(Exception):
+    """What is stored under this digest is not what was stored."""
+
+    sha256: str
+
+
+@dataclass(eq=False)
 class WrongContent(Exception):
     """The bytes are not those that were announced."""
 
@@ -82,17 +89,27 @@ class BlobFolder:
             await self.known([sha256], now=now)
 
     async def get(self, sha256: str, *, offset: int, length: int) -> AsyncIterator[bytes]:
-        """Content from `offset`, at most `length` bytes (0: to the end). Raises FileNotFoundError before the first."""
+        """Content from `offset`, at most `length` bytes (0: to the end).
+
+        Raises FileNotFoundError before the first, and BlobDamaged where what is stored cannot be unpacked.
+        """
         packed = await asyncio.to_thread(obstore.open_reader, self._store, _key(sha256))
         # Unpacked a piece at a time: what compresses well must not unfold in memory.
         unpacked = zstandard.ZstdDecompressor().stream_reader(cast(IO[bytes], packed))
         skip, left = offset, length or sys.maxsize
-        while left and (content := await asyncio.to_thread(unpacked.read, _READ_BYTES)):
+        while left and (content := await asyncio.to_thread(_read, unpacked, sha256)):
             part = content[skip : skip + left]
             skip -= min(skip, len(content))
             left -= len(part)
             if part:
                 yield part
+
+
+def _read(unpacked: IO[bytes], sha256: str) -> bytes:
+    try:
+        return unpacked.read(_READ_BYTES)
+    except zstandard.ZstdError as error:
+        raise BlobDamaged(sha256) from error
 
 
 def _open(url: str) -> ObjectStore:

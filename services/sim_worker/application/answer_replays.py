@@ -26,12 +26,12 @@ from milepost.session.v1.session_pb2 import CompletionReason
 from session_log.codec import event_kind, kind_of, payload_of, record
 from session_log.past import Past
 from session_log.reader import LogReader, UnknownSession
+from sim_worker.application.difference import difference
 from sim_worker.application.fetch_past import FetchPast
 from sim_worker.application.prepare_scene import PrepareScene, SceneFailed
 from sim_worker.application.session import Key
 from sim_worker.application.simulate import Limits, plan_of
 from sim_worker.application.snapshots import Kept, Snapshots
-from sim_worker.application.difference import difference
 from sim_worker.domain.judge import Diverged, Judge, Simulated
 from sim_worker.gateways.child_process import Child, ChildGone, ChildRefused
 from sim_worker.gateways.zygote import Zygote, ZygoteFailed

@@ -38,7 +38,7 @@ from sim_worker.application.keep_artifacts import SUMO_LOG
 from sim_worker.application.make_checkpoints import MakeCheckpoints
 from sim_worker.application.obey import Obey
 from sim_worker.application.outbox import Outbox
-from sim_worker.application.outcomes import Died, Ended, Outcome
+from sim_worker.application.outcomes import Died, Ended, NotLoaded, Outcome
 from sim_worker.application.session import Session, Start
 from sim_worker.application.snapshots import Snapshots
 from sim_worker.gateways.child_process import Child, ChildExit, ExitCause
@@ -129,7 +129,7 @@ class FollowChild:
                     return ended
         return self._died(await self._child.exited())
 
-    async def _take(self, message: FromChild) -> Ended | None:
+    async def _take(self, message: FromChild) -> Ended | NotLoaded | None:
         """One message; how the simulation ended when it was the last."""
         match message.WhichOneof("message"):
             case "started":
@@ -158,13 +158,20 @@ class FollowChild:
                 self._halted()
             case "frame":
                 await self._publish_frame(message.frame.frame)
-            case "finished":
-                done = message.finished
-                await self._outbox.flush()
-                return Ended(SessionCompleted(results=done.results), done.step, done.sim_time_s)
-            case "failed":
-                return Ended(SessionFailed(failure=self._failure(_reason(message.failed), message.failed.message)))
+            case "finished" | "failed":
+                return await self._ended(message)
         return None
+
+    async def _ended(self, message: FromChild) -> Ended | NotLoaded:
+        """Its last message."""
+        if message.HasField("finished"):
+            done = message.finished
+            await self._outbox.flush()
+            return Ended(SessionCompleted(results=done.results), done.step, done.sim_time_s)
+        failure = self._failure(_reason(message.failed), message.failed.message)
+        if message.failed.loading and self._start.kind == StartKind.START_KIND_STATE_FILE:
+            return NotLoaded(failure.message)
+        return Ended(SessionFailed(failure=failure), self._step, self._sim_time_s)
 
     def _at(self, step: int, sim_time_s: float) -> None:
         self._step, self._sim_time_s = step, sim_time_s

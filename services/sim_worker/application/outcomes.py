@@ -51,4 +51,11 @@ class Differed:
     difference: str
 
 
-Outcome = Ended | Suspended | RolledBack | Died | Differed
+@dataclass(frozen=True, slots=True)
+class NotLoaded:
+    """SUMO refused the state file it was to begin from."""
+
+    message: str
+
+
+Outcome = NotLoaded | Ended | Suspended | RolledBack | Died | Differed

@@ -36,7 +36,7 @@ from sim_worker.application.end_session import EndSession
 from sim_worker.application.fetch_past import FetchPast
 from sim_worker.application.lease import Lease
 from sim_worker.application.look_out import LookOut
-from sim_worker.application.outcomes import Died, Differed, Ended, Outcome, RolledBack, Suspended
+from sim_worker.application.outcomes import Died, Differed, Ended, NotLoaded, Outcome, RolledBack, Suspended
 from sim_worker.application.prepare_scene import SceneFailed
 from sim_worker.application.session import Key, Session, Start
 from sim_worker.application.simulate import Simulate
@@ -133,7 +133,6 @@ class RunAttempt:
             session.past, session.fork_past = await self.fetch_past(attempt)
             start = await self.choose_start(session, rejected)
             outcome = await self._unless_stopping(session, start)
-            fruitless, because = 0, ClaimReason.CLAIM_REASON_CHILD_DIED
             match outcome:
                 case Ended():
                     return outcome
@@ -145,33 +144,48 @@ class RunAttempt:
                     await self.end.suspend(session, command_id)
                     await lease.done()
                     return None
-                case RolledBack(command_id, opened):
-                    applied = CommandApplied(command_id=command_id)
-                    await attempt.append(
-                        [
-                            record(payload, step=opened.step, sim_time_s=opened.sim_time_s)
-                            for payload in (applied, opened)
-                        ]
-                    )
-                    because, rejected = ClaimReason.CLAIM_REASON_NEW_RUN, set()
+                case RolledBack():
+                    again: _Again | Ended = await self._roll_back(session, outcome, rejected)
                 case Died():
-                    fruitless = 0 if outcome.gained else attempt.life.fruitless + 1
-                    if fruitless >= MAX_FRUITLESS:
-                        return _poisoned(outcome.failure, outcome.step, outcome.sim_time_s)
-                    if not outcome.gained and start.kind != StartKind.START_KIND_ORIGIN:
-                        rejected.add(start.name)
-                        await self.choose_start.reject(session, start, "DIED", outcome.failure.message)
-                case Differed(step, words):
-                    if start.kind == StartKind.START_KIND_ORIGIN and not await self._tolerate(session, outcome):
-                        reason = FailureReason.FAILURE_REASON_DIVERGED
-                        return Ended(SessionFailed(failure=Failure(reason=reason, message=words)), step)
-                    because = ClaimReason.CLAIM_REASON_DIVERGED
-                    fruitless = attempt.life.fruitless
-                    if start.kind != StartKind.START_KIND_ORIGIN:
-                        rejected.add(start.name)
-                        await self.choose_start.reject(session, start, "DIVERGED", words)
-            await attempt.claim(self.worker_id, because, fruitless=fruitless)
+                    again = await self._after_death(session, start, outcome, rejected)
+                case Differed() | NotLoaded():
+                    again = await self._after_difference(session, start, outcome, rejected)
+            if isinstance(again, Ended):
+                return again
+            await attempt.claim(self.worker_id, again.because, fruitless=again.fruitless)
             claimed(attempt)
+
+    async def _roll_back(self, session: Session, outcome: RolledBack, rejected: set[str]) -> "_Again":
+        opened, applied = outcome.opened, CommandApplied(command_id=outcome.command_id)
+        step, time_s = opened.step, opened.sim_time_s
+        await session.attempt.append([record(payload, step=step, sim_time_s=time_s) for payload in (applied, opened)])
+        rejected.clear()
+        return _Again(ClaimReason.CLAIM_REASON_NEW_RUN)
+
+    async def _after_death(self, session: Session, start: Start, outcome: Died, rejected: set[str]) -> "_Again | Ended":
+        fruitless = 0 if outcome.gained else session.attempt.life.fruitless + 1
+        if fruitless >= MAX_FRUITLESS:
+            return _poisoned(outcome.failure, outcome.step, outcome.sim_time_s)
+        if not outcome.gained and start.kind != StartKind.START_KIND_ORIGIN:
+            rejected.add(start.name)
+            await self.choose_start.reject(session, start, "DIED", outcome.failure.message)
+        return _Again(ClaimReason.CLAIM_REASON_CHILD_DIED, fruitless)
+
+    async def _after_difference(
+        self, session: Session, start: Start, outcome: Differed | NotLoaded, rejected: set[str]
+    ) -> "_Again | Ended":
+        again = _Again(ClaimReason.CLAIM_REASON_DIVERGED, session.attempt.life.fruitless)
+        if start.kind != StartKind.START_KIND_ORIGIN:
+            rejected.add(start.name)
+            differs = isinstance(outcome, Differed)
+            words = outcome.difference if isinstance(outcome, Differed) else outcome.message
+            await self.choose_start.reject(session, start, "DIVERGED" if differs else "NOT_LOADED", words)
+            return again
+        assert isinstance(outcome, Differed)
+        if await self._tolerate(session, outcome):
+            return again
+        reason = FailureReason.FAILURE_REASON_DIVERGED
+        return Ended(SessionFailed(failure=Failure(reason=reason, message=outcome.difference)), outcome.step)
 
     async def _unless_stopping(self, session: Session, start: Start) -> Outcome | None:
         """Simulate; None when this worker is to stop first."""
@@ -198,6 +212,14 @@ class RunAttempt:
         broken = ExactnessBroken(step=outcome.step, difference=outcome.difference)
         await session.attempt.append([record(broken, step=outcome.step)])
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """The same worker claims once more."""
+
+    because: ClaimReason.ValueType
+    fruitless: int = 0
 
 
 def _poisoned(last: Failure, step: int = 0, sim_time_s: float = 0.0) -> Ended:

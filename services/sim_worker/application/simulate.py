@@ -20,13 +20,13 @@ from session_log.past import Past
 from session_log.reader import LogReader
 from sim_worker.application.attempt_log import Fenced
 from sim_worker.application.choose_start import state_file_name
+from sim_worker.application.difference import difference
 from sim_worker.application.follow_child import FollowChild, Tools
 from sim_worker.application.obey import child_command
 from sim_worker.application.outbox import Elsewhere, Outbox
 from sim_worker.application.outcomes import Differed, Outcome
 from sim_worker.application.session import Key, Session, Start
 from sim_worker.application.snapshots import Kept, Snapshots
-from sim_worker.application.difference import difference
 from sim_worker.domain.judge import Diverged, Judge, Simulated
 from sim_worker.gateways.child_process import Child, ChildLimits
 from sim_worker.gateways.frame_interest import FrameInterests
@@ -36,6 +36,8 @@ log = structlog.get_logger()
 
 # How many intervals a child may be ahead of what is durable (log.md R1).
 RUN_AHEAD_INTERVALS = 64
+# What SUMO's state files forget of the network (determinism.md).
+_FORGOTTEN = ("close", "open", "set_speed_limit", "set_signal", "add_signal_program", "scale_demand")
 _MIB = 1024 * 1024
 
 
@@ -157,6 +159,11 @@ class Simulate:
         if start.checkpoint is not None:
             made = start.checkpoint
             plan.state_file = state_file_name(made)
+            plan.restore.extend(
+                entry.intervention
+                for entry in past.journal[: made.journal_length]
+                if entry.intervention.WhichOneof("change") in _FORGOTTEN
+            )
             plan.resumption.CopyFrom(
                 Resumption(
                     step=made.step,

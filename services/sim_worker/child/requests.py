@@ -1,7 +1,7 @@
 """What the worker asks for at a boundary: the journal of the past, commands, looks, copies."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from milepost.child.v1.child_pb2 import (
@@ -17,6 +17,7 @@ from milepost.child.v1.child_pb2 import (
     WriteState,
 )
 from milepost.event.v1.event_pb2 import JournalEntry
+from milepost.intervention.v1.intervention_pb2 import Intervention
 from sim_worker.child.chronicle import Chronicle
 from sim_worker.child.copies import Copies, CopyRefused
 from sim_worker.child.course import Course
@@ -65,6 +66,14 @@ class Requests:
                     f"{entry.command_id} was applied at step {step} and is refused now: {refusal}"
                 ) from refusal
             self.journal_length += 1
+
+    def restore(self, interventions: Iterable[Intervention]) -> None:
+        """Apply again what a state file forgets. Raises ReplayFailed."""
+        for intervention in interventions:
+            try:
+                self._interventions.apply(intervention)
+            except Refusal as refusal:
+                raise ReplayFailed(f"what was in force at the checkpoint is refused now: {refusal}") from refusal
 
     def put(self, command: ChildCommand) -> None:
         """Keep a command until its time has come."""

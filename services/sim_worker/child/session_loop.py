@@ -110,6 +110,7 @@ class SessionLoop:
         if plan.state_file:
             self._chronicle.resume(plan.resumption)
             self._requests.journal_length = plan.resumption.journal_length
+            self._requests.restore(plan.restore)
         else:
             self._chronicle.begin()
         self._follow(plan)

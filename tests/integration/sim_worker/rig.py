@@ -58,6 +58,7 @@ class Rig:
         self.js = js
         self.blobs = Blobs(BlobServiceStub(channel))
         self.reader = LogReader(EventServiceStub(channel), js)
+        self.blob_folder = folder / "blobs"
         self._store = store
         self._folder = folder
         self._nats_url = nats_url
