@@ -27,7 +27,8 @@ from session_log.broker_log import read_tail
 from session_log.codec import events
 from session_log.domain.fold import SessionLife
 from session_log.facts import fold_event
-from session_log.past import PAST_KINDS, Past, past_of, wish_after
+from session_log.fold_past import past_of, wish_after
+from session_log.past import PAST_KINDS, Past
 from session_log.writer import Place
 
 log = structlog.get_logger()
@@ -126,7 +127,7 @@ class LogReader:
         upto_seq: int | None = None,
         origin: Sequence[JournalEntry] = (),
     ) -> Past:
-        """The past of a run (0: the latest), up to `upto_seq`; `origin` as in `past_of`.
+        """The past of a run (0: the latest), up to `upto_seq`; `origin` as in `fold_past.past_of`.
 
         Raises as `read`, and ValueError for an unknown run.
         """

@@ -39,7 +39,9 @@ def check(history: History) -> list[Violation]:
     return [*found, *_watch_rules(history), *_operation_rules(history)]
 
 
-def check_undisturbed(session_id: str, log: Sequence[Entry], calm: Sequence[Entry]) -> list[Violation]:
+def check_undisturbed(
+    session_id: str, log: Sequence[Entry], calm: Sequence[Entry], *, interval_steps: int = 10
+) -> list[Violation]:
     """Judge the simulated part of every run of a log by a run of equal inputs that nothing happened to.
 
     A run that completed must be the same to its last byte; one that was ended before may be shorter.
@@ -51,7 +53,9 @@ def check_undisturbed(session_id: str, log: Sequence[Entry], calm: Sequence[Entr
     return [
         Violation("exact", session_id, f"run {run}: {words}", seq)
         for run in runs
-        for seq, words in _differences(_not_terminated(simulated(log, run), log), simulated(calm))
+        for seq, words in _differences(
+            _not_terminated(simulated(log, interval_steps, run), log), simulated(calm, interval_steps)
+        )
     ]
 
 
@@ -80,18 +84,21 @@ def _not_terminated(run: list[Entry], log: Sequence[Entry]) -> list[Entry]:
     return run
 
 
-def simulated(log: Sequence[Entry], run: int = 0) -> list[Entry]:
-    """The simulated events of a run's whole past (0: the last run), in order; ends of earlier runs left out."""
+def simulated(log: Sequence[Entry], interval_steps: int, run: int = 1) -> list[Entry]:
+    """The simulated events of a run's whole past, in order.
+
+    The end of a run, and an interval cut short by it, are no part of a run that goes on from there.
+    """
     opened = {entry.opens: entry for entry in log if entry.kind == "run_opened"}
-    run = run or max([1, *opened])
     own = [entry for entry in log if entry.simulated and entry.run == run]
     if run not in opened or not opened[run].base_run:
         return own
-    base = simulated(log, opened[run].base_run)
-    return [
-        *(entry for entry in base if entry.step <= opened[run].base_step and entry.kind not in ENDS),
-        *own,
+    inherited = [
+        entry
+        for entry in simulated(log, interval_steps, opened[run].base_run)
+        if entry.step <= opened[run].base_step and entry.kind not in ENDS
     ]
+    return [one for one in inherited if one.kind != "interval_closed" or one.step % interval_steps == 0] + own
 
 
 @dataclass(slots=True)

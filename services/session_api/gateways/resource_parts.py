@@ -1,8 +1,8 @@
-"""Parts of the resource `Session`: phases, checkpoints, conditions in words."""
+"""Parts of the resource `Session`: pace, phases, checkpoints, conditions in words."""
 
 from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint
-from milepost.event.v1.event_pb2 import ClaimReason, Event, Verdict
-from milepost.session.v1.session_pb2 import Phase, PhaseStatus, Session
+from milepost.event.v1.event_pb2 import ClaimReason, Event, RunCause, RunOpened, SetPaceCommand, Verdict
+from milepost.session.v1.session_pb2 import Pace, Phase, PhaseStatus, Session
 from session_api.gateways.projected import Projected
 from session_log.domain.lifecycle import ENDED, State
 
@@ -26,6 +26,31 @@ VERDICTS = {
 
 _HANDED_OVER = "handed over by "
 _CHECKPOINTING = "writing checkpoint "
+
+
+def begin_pace(session: Session, step: int) -> None:
+    """As the spec has it, from the first step on."""
+    session.pace.CopyFrom(Pace(factor=session.spec.pace))
+    if session.spec.start_paused:
+        session.pace.hold_at_step = step
+
+
+def carry_pace(session: Session, opened: RunOpened) -> None:
+    """A run that continues another goes on as that one went; what stood stands again where it was rolled back to."""
+    if not opened.base_run:
+        begin_pace(session, opened.step)
+        return
+    stood = session.pace.paused
+    session.pace.CopyFrom(Pace(factor=session.pace.factor))
+    if stood and opened.because == RunCause.RUN_CAUSE_ROLLBACK:
+        session.pace.hold_at_step = opened.step
+
+
+def set_pace(session: Session, command: SetPaceCommand, step: int) -> None:
+    """Another pace. A hold that is still ahead stays, unless it is to stand now."""
+    ahead = session.pace.HasField("hold_at_step") and session.pace.hold_at_step > step
+    held = session.pace.hold_at_step if ahead and not command.paused and not session.pace.paused else None
+    session.pace.CopyFrom(Pace(factor=command.factor, paused=command.paused, hold_at_step=held))
 
 
 def plan_phases(session: Session, at_s: float) -> None:

@@ -12,24 +12,27 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from milepost.checkpoint.v1.checkpoint_pb2 import Exactness
 from milepost.event.v1.event_pb2 import CommandRequested, Event, RunCause, RunOpened, SessionCreated, SessionUpdated
 from milepost.scenario.v1.scenario_pb2 import Scene
-from milepost.session.v1.session_pb2 import Attempt, Pace, Session, SessionState
+from milepost.session.v1.session_pb2 import Attempt, Session, SessionState
 from session_api.gateways.projected import Outcome, Projected
 from session_api.gateways.resource_parts import (
     CLAIMED_BECAUSE,
     VERDICTS,
     add_checkpoint,
+    begin_pace,
     begin_phase,
+    carry_pace,
     close_phases,
     describe_conditions,
     drop_checkpoint,
     end_phase,
     pin_checkpoint,
     plan_phases,
+    set_pace,
 )
 from session_log.domain.fold import Command, SessionLife
 from session_log.domain.lifecycle import ENDED, State
 from session_log.facts import fold_event, verb_of
-from session_log.past import wish_after
+from session_log.fold_past import wish_after
 
 # Claims that are listed; the log has all.
 MAX_ATTEMPTS = 100
@@ -174,6 +177,7 @@ def _create(session: Session, session_id: str, created: SessionCreated, at: Time
         session.forked_from.CopyFrom(created.forked_from)
         at_step, at_time_s = created.forked_from.step, created.forked_from.sim_time_s
     _stand(session, created.scene, at_step, at_time_s)
+    begin_pace(session, at_step)
     plan_phases(session, at_time_s)
 
 
@@ -206,10 +210,11 @@ def _open_run(session: Session, opened: RunOpened) -> None:
     wish = wish_after(SessionUpdated(spec=session.spec), opened)
     session.spec.CopyFrom(wish.spec)
     session.scene.CopyFrom(opened.scene)
-    for cleared in ("results", "failure", "end_time", "usage", "pace", "artifacts"):
+    for cleared in ("results", "failure", "end_time", "usage", "artifacts"):
         session.ClearField(cleared)
     if opened.because == RunCause.RUN_CAUSE_RESTART:
         session.exactness = Exactness.EXACTNESS_EXACT
+    carry_pace(session, opened)
     kpis = session.progress.kpis if session.progress.step == opened.step else None
     for checkpoint in session.checkpoints:
         if checkpoint.checkpoint_id == opened.checkpoint_id:
@@ -243,7 +248,7 @@ def _applied(projected: Projected, command: CommandRequested | None, event: Even
     match command.WhichOneof("verb") if command else None:
         case "set_pace":
             assert command is not None
-            projected.session.pace.CopyFrom(Pace(factor=command.set_pace.factor, paused=command.set_pace.paused))
+            set_pace(projected.session, command.set_pace, event.step)
         case "step":
             assert command is not None
             pace.paused, pace.hold_at_step = False, event.step + command.step.steps

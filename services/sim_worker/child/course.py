@@ -89,13 +89,13 @@ class Course:
             return _UNBOUNDED_STEPS
         return max(1, self._grid.steps_within(self._pace * _PACED_STRIDE_S))
 
-    def set_pace(self, factor: float, *, paused: bool) -> None:
+    def set_pace(self, factor: float, *, paused: bool, step: int) -> None:
         """Move at another pace, or stand; a hold that is still ahead stays unless it is to stand now."""
         self._pace = max(0.0, factor)
         self._anchor = None
         self._told = self._paused and paused
         self._paused = paused
-        if paused:
+        if paused or (self._hold_step is not None and self._hold_step <= step):
             self._hold_step = None
 
     def hold_at(self, step: int) -> None:

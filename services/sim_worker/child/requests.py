@@ -129,7 +129,7 @@ class Requests:
                 self._interventions.apply(command.intervention)
                 self.journal_length += 1
             case "set_pace":
-                self._course.set_pace(command.set_pace.factor, paused=command.set_pace.paused)
+                self._course.set_pace(command.set_pace.factor, paused=command.set_pace.paused, step=step)
             case "step":
                 self._course.hold_at(step + command.step.steps)
             case "run_until":

@@ -19,8 +19,6 @@ END_S = 100.0
 # Between two ends of intervals, with vehicles under way.
 APPLIED_AT = 23
 OPTIONS = ("--ignore-route-errors",)
-# Links of the signal in the middle of the city.
-LINKS = 28
 
 KINDS = {
     "close an edge": Intervention(close=change.Close(place=Place(edge_ids=["B0B1"]))),

@@ -96,6 +96,9 @@ async def test_places_are_gone_back_to_and_forked_at(milepost, city, tmp_path):
     back = await milepost("rollback", session_id, "--checkpoint", made.json["checkpoint_id"])
     forked = await milepost("fork", session_id, "--checkpoint", made.json["checkpoint_id"], "--output", "json")
     busier = await milepost("fork", session_id, "--at", "60", "--intervene", change, "--output", "json")
+    # It stood, so it stands again where it went back to.
+    assert (await milepost("sessions", "get", session_id, "--output", "json")).json["state"] == "SESSION_STATE_RUNNING"
+    await milepost("pace", session_id, "max")
     ends = [await milepost("watch", one, "--output", "json") for one in (session_id, forked.json["session_id"])]
     busier_end = await milepost("watch", busier.json["session_id"], "--output", "json")
     places = await milepost("checkpoints", session_id, "--output", "json")

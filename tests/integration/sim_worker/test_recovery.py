@@ -175,6 +175,24 @@ async def test_stepping_pauses_and_a_new_attempt_stands_where_the_old_one_stood(
     assert simulated(log) == expected
 
 
+async def test_a_session_suspended_while_it_stood_stands_again_and_moves_on_when_told(stage: Rig) -> None:
+    async with stage.worker("w-stood"):
+        session_id = await stage.create(SessionSpec(seed=3, start_paused=True), end_s=END_S)
+        await stage.until(session_id, has("paused"))
+        await stage.ask(session_id, CommandRequested(step=StepCommand(steps=20)))
+        await stage.until(session_id, lambda log: sum(e.HasField("paused") for e in log) == 2)
+        name = await stage.ask(session_id, CommandRequested(suspend=SuspendCommand()))
+        await stage.until(session_id, lambda log: any(e.command_applied.command_id == name for e in log))
+        again = CommandRequested(command_id="again", resume=ResumeCommand())
+        await stage.append(session_id, again, pb.CommandApplied(command_id="again"))
+        # Carried out at the very end of the past, where it stands.
+        await stage.ask(session_id, CommandRequested(set_pace=SetPaceCommand()))
+        await stage.order(session_id)
+        log = await stage.until(session_id, ended)
+    assert [e.step for e in log if e.HasField("paused")] == [0, 20]
+    assert log[-1].HasField("session_completed")
+
+
 async def test_a_rollback_is_a_new_run_that_continues_the_old_one(stage: Rig, undisturbed: dict) -> None:  # type: ignore[type-arg]
     expected = await reference(stage, undisturbed)
     async with stage.worker("w-back"):

@@ -143,6 +143,27 @@ def test_pace_is_what_was_applied_and_a_pause_stays_until_the_next_command() -> 
     assert list(after(*goes_on).conditions) == []
 
 
+def test_another_pace_leaves_a_hold_that_is_still_ahead() -> None:
+    stepping = (*RUNNING, asked("c", step=StepCommand(steps=500)), CommandApplied(command_id="c"))
+    faster = (*stepping, asked("d", set_pace=SetPaceCommand(factor=3)), CommandApplied(command_id="d"))
+    pace = after(*faster).pace
+    assert (pace.factor, pace.hold_at_step, pace.paused) == (3, 20 + 500, False)
+    halted = (*stepping, asked("d", set_pace=SetPaceCommand(paused=True)), CommandApplied(command_id="d"))
+    pace = after(*halted).pace
+    assert (pace.HasField("hold_at_step"), pace.paused) == (False, True)
+
+
+def test_pace_begins_as_the_spec_has_it_and_is_carried_into_a_run_that_goes_on() -> None:
+    spec = SessionSpec(pace=4, start_paused=True)
+    begun = (SessionCreated(auto_start=True, pool="p", spec=spec), *RUNNING[1:])
+    assert (after(*begun).pace.factor, after(*begun).pace.hold_at_step) == (4, 0)
+    back = RunOpened(run=2, because=RunCause.RUN_CAUSE_ROLLBACK, base_run=1, step=20, spec=spec)
+    stood = after(*begun, Paused(), back).pace
+    assert (stood.factor, stood.paused, stood.hold_at_step) == (4, False, 20)
+    moving = (*RUNNING, asked("c", set_pace=SetPaceCommand(factor=2)), CommandApplied(command_id="c"), back)
+    assert (after(*moving).pace.factor, after(*moving).pace.HasField("hold_at_step")) == (2, False)
+
+
 def test_attempts_say_why_they_were_made_and_what_the_log_said_of_them() -> None:
     moved = AttemptClaimed(attempt=2, worker_id="v", because=ClaimReason.CLAIM_REASON_WORKER_LOST)
     judged = RecoveryJudged(verdict=Verdict.VERDICT_AGREED, intervals=7)

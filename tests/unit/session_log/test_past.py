@@ -27,7 +27,8 @@ from milepost.intervention.v1.intervention_pb2 import Intervention, ScaleDemand
 from milepost.scenario.v1.scenario_pb2 import Scene
 from milepost.session.v1.session_pb2 import ForkOrigin, PhaseKind, PlannedPhase, SessionSpec
 from session_log.codec import kind_of
-from session_log.past import Past, past_of
+from session_log.fold_past import past_of
+from session_log.past import Past
 
 SPEC = SessionSpec(interval_steps=10)
 SCENE = Scene(begin_time_s=0, step_length_s=1)
