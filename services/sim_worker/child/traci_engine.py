@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import traci.constants as tc
-from traci.exceptions import FatalTraCIError, TraCIException
+
+# Not from `traci.exceptions`: importing libsumo puts its own class there, which a connection never raises.
+from traci.connection import TraCIException
+from traci.exceptions import FatalTraCIError
 
 from sim_worker.child.confine import die_with, own_loopback
 from sim_worker.child.engine import Clock, EngineFailed, EngineUnavailable, Moving, State

@@ -79,6 +79,7 @@ class Run:
         """The `count`th message of a kind, once it is there."""
         async with asyncio.timeout(HEARD_WITHIN_S):
             while len(self.others[kind]) < count:
+                assert self.failed is None, self.failed
                 self.changed.clear()
                 await self.changed.wait()
         return self.others[kind][count - 1]
