@@ -109,6 +109,10 @@ class _Life:
     attempt: int = 0
     run: int = 1
     owned: bool = False
+    gained: bool = False
+    """Whether the attempt has closed an interval."""
+    fruitless: int = 0
+    """Attempts in a row that died before they had."""
     ended: bool = False
     terminated: bool = False
     """Whether the event before applied a TerminateSession."""
@@ -145,7 +149,9 @@ def _ownership(life: _Life, entry: Entry) -> Iterator[tuple[str, str]]:
             yield "claims", f"claim {entry.claims} follows claim {life.attempt}"
         if life.ended:
             yield "claims", f"claim {entry.claims} of a session that has ended"
-        life.attempt, life.owned = entry.claims, True
+        # One that let the session go by itself is not counted (log.md R10).
+        life.fruitless += life.owned and not life.gained
+        life.attempt, life.owned, life.gained = entry.claims, True, False
     elif entry.kind in OWNERS_KINDS and not life.owned and not (entry.kind == "session_completed" and life.terminated):
         yield "ownership", f"{entry.kind} while nobody owns the session"
     if entry.attempt != life.attempt:
@@ -153,7 +159,7 @@ def _ownership(life: _Life, entry: Entry) -> Iterator[tuple[str, str]]:
     if entry.kind == "run_opened":
         if entry.opens != life.run + 1:
             yield "runs", f"run {entry.opens} follows run {life.run}"
-        life.run, life.ended, life.owned = entry.opens, False, False
+        life.run, life.ended, life.owned, life.fruitless = entry.opens, False, False, 0
     elif entry.run != life.run and not (
         # What asks for a run stands before its opening and may be written with it, in one message.
         entry.kind in {"command_requested", *ANSWERS} and abs(entry.run - life.run) == 1
@@ -195,6 +201,7 @@ def _simulation(life: _Life, entry: Entry) -> Iterator[tuple[str, str]]:
             elif length > life.interval_steps or life.short:
                 yield "simulation", f"no interval between {life.step} and {entry.step}"
             life.step, life.short = entry.step, length != life.interval_steps
+            life.gained, life.fruitless = True, 0
         case "session_completed":
             if entry.step != life.step:
                 yield "simulation", f"completed at {entry.step}, the last interval ends at {life.step}"
@@ -220,8 +227,8 @@ def _commands(life: _Life, entry: Entry) -> Iterator[tuple[str, str]]:
         if entry.kind == "session_cancelled" and life.commands.get(entry.command_id) != "cancel":
             yield "ending", f"cancelled by {entry.command_id}, which is no cancel"
         # Death is no failure: the next attempt goes on, unless three in a row got nowhere (log.md R10).
-        if entry.kind == "session_failed" and (entry.reason != "POISONED" or life.attempt < _FRUITLESS):
-            yield "ending", f"failed: {entry.reason} in attempt {life.attempt}"
+        if entry.kind == "session_failed" and (entry.reason != "POISONED" or life.fruitless < _FRUITLESS):
+            yield "ending", f"failed: {entry.reason} after {life.fruitless} attempts that got no further"
 
 
 def _watch_rules(history: History) -> Iterator[Violation]:

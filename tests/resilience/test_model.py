@@ -214,6 +214,16 @@ def test_a_wish_that_was_refused_and_is_in_the_log_is_noticed(outcome: Outcome) 
     assert check(replace(history(a_log(applied_at=30)), operations=[refused]))
 
 
+@pytest.mark.parametrize(("deaths", "fair"), [(2, False), (3, True)])
+def test_a_session_is_given_up_after_three_attempts_that_got_nowhere_and_not_before(*, deaths: int, fair: bool) -> None:
+    writer = Writer()
+    writer.write("session_created", command_id="wish")
+    for _ in range(deaths + 1):
+        writer.claim()
+    writer.write("session_failed", reason="POISONED")
+    assert (check(history(writer.log)) == []) is fair
+
+
 def test_a_wish_that_was_acknowledged_and_is_nowhere_is_noticed() -> None:
     lost = Operation("s", "nobody's", "cancel", 0.0, 1.0, Outcome.ACKNOWLEDGED)
     assert check(replace(history(a_log(applied_at=30)), operations=[lost]))

@@ -143,7 +143,9 @@ class Trial:
         await self.client.sessions.rollback(self.session_id, checkpoint_id=self.checkpoint.checkpoint_id)
         session = await self._reached(self.session_id, _RUNNING)
         _expect(session.run == before.run + 1, f"it is in run {session.run}")
-        await self._stand()
+        # It stood, so it stands again where it went back to.
+        self._stands_s = (await self._first(EventKind.EVENT_KIND_PAUSED, before.seq)).sim_time_s
+        _expect(abs(self._stands_s - self.checkpoint.sim_time_s) < _SAME_S, f"it stands at {self._stands_s:g} s")
         return f"run {session.run} from {self.checkpoint.sim_time_s:g} s"
 
     async def fork(self) -> str:
