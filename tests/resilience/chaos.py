@@ -26,6 +26,7 @@ from resilience.round import Result, Source, play
 from resilience.schedule import Climate, draw
 from scenario.demo import CONFIG, demo_directory
 
+_KEEP = Path(tempfile.gettempdir()) / "milepost-chaos-kept"
 ROUGH = [victim for victim in Victim if victim is not Victim.DISK]
 """Victims of every machine; a disk that can be full takes a privilege."""
 
@@ -133,7 +134,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--orders", type=float, default=1.0, help="commands per session, on average")
     parser.add_argument("--every", type=float, default=1.2, help="seconds between two faults, on average")
     parser.add_argument("--real", action="store_true", help="real scenarios from MILEPOST_SCENARIOS, too")
-    parser.add_argument("--keep", type=Path, default=Path("chaos"), help="where a failed round's history goes")
+    parser.add_argument("--keep", type=Path, default=_KEEP, help="where a failed round's history goes")
     parser.add_argument("--verbs", type=lambda text: text.split(","), default=list(VERBS), help=_names(VERBS))
     parser.add_argument(
         "--victims",

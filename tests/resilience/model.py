@@ -110,7 +110,8 @@ class _Life:
     run: int = 1
     owned: bool = False
     gained: bool = False
-    """Whether the attempt has closed an interval."""
+    """Whether the attempt has closed an interval, or stands where it was told to."""
+    standing: bool = False
     fruitless: int = 0
     """Attempts in a row that died before they had."""
     ended: bool = False
@@ -170,6 +171,9 @@ def _ownership(life: _Life, entry: Entry) -> Iterator[tuple[str, str]]:
             yield "ending", f"{entry.kind} after the end"
         life.ended, life.owned = life.ended or entry.kind in ENDS, False
     applied = life.commands.get(entry.command_id) if entry.kind == "command_applied" else None
+    life.standing = (life.standing or entry.kind == "paused") and applied not in STEERING
+    # One that stands where it was told to stand got as far as it may: its death says nothing about the session.
+    life.gained = life.gained or (life.standing and entry.kind in {"paused", "session_recovered"})
     if applied == "suspend":
         life.owned = False
     # Where nobody owns a session the API itself ends it, right here.
@@ -227,8 +231,9 @@ def _commands(life: _Life, entry: Entry) -> Iterator[tuple[str, str]]:
         if entry.kind == "session_cancelled" and life.commands.get(entry.command_id) != "cancel":
             yield "ending", f"cancelled by {entry.command_id}, which is no cancel"
         # Death is no failure: the next attempt goes on, unless three in a row got nowhere (log.md R10).
-        if entry.kind == "session_failed" and (entry.reason != "POISONED" or life.fruitless < _FRUITLESS):
-            yield "ending", f"failed: {entry.reason} after {life.fruitless} attempts that got no further"
+        fruitless = life.fruitless + (not life.gained)
+        if entry.kind == "session_failed" and (entry.reason != "POISONED" or fruitless < _FRUITLESS):
+            yield "ending", f"failed: {entry.reason} after {fruitless} attempts that got no further"
 
 
 def _watch_rules(history: History) -> Iterator[Violation]:

@@ -218,7 +218,7 @@ def test_a_wish_that_was_refused_and_is_in_the_log_is_noticed(outcome: Outcome) 
 def test_a_session_is_given_up_after_three_attempts_that_got_nowhere_and_not_before(*, deaths: int, fair: bool) -> None:
     writer = Writer()
     writer.write("session_created", command_id="wish")
-    for _ in range(deaths + 1):
+    for _ in range(deaths):
         writer.claim()
     writer.write("session_failed", reason="POISONED")
     assert (check(history(writer.log)) == []) is fair

@@ -9,6 +9,7 @@ import asyncio
 import signal
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import nats.errors
 import structlog
@@ -103,7 +104,9 @@ class FollowChild:
                 tasks.create_task(self._outbox.send(), name="outbox"),
                 tasks.create_task(self._look_around(), name="look around"),
                 tasks.create_task(self._obey(), name="obey"),
+                tasks.create_task(self._until_limit(), name="limit"),
                 tasks.create_task(self._checkpoints.on_time(), name="checkpoints"),
+                tasks.create_task(self._checkpoints.scheduled(), name="scheduled"),
             ]
             await asyncio.wait({receiving, self._obey.decided}, return_when=asyncio.FIRST_COMPLETED)
             for task in (receiving, *beside):
@@ -234,6 +237,17 @@ class FollowChild:
             if wanted_hz != rate_hz:
                 await self._child.frame_rate(wanted_hz)
                 rate_hz = wanted_hz
+
+    async def _until_limit(self) -> None:
+        """The end of a run that takes longer than it may, whoever ran it before."""
+        past = self._session.past
+        if not (limit_s := past.spec.limits.wall_time_s):
+            return
+        begun = past.started_at or datetime.now(UTC)
+        await asyncio.sleep(max(0.0, limit_s - (datetime.now(UTC) - begun).total_seconds()))
+        reason, words = FailureReason.FAILURE_REASON_LIMIT_REACHED, f"it took more than {limit_s:g} s of wall time"
+        failed = SessionFailed(failure=Failure(reason=reason, message=words))
+        self._obey.decide(Ended(failed, self._step, self._sim_time_s))
 
     def _died(self, exited: ChildExit) -> Outcome:
         reasons = {

@@ -25,11 +25,13 @@ from milepost.event.v1.event_pb2 import (
 from milepost.session.v1.session_pb2 import Engine, ResourceUsage
 from runtime.blobs import Blobs, digest_of_file
 from session_log.codec import record
+from session_log.past import Past
 from sim_worker.application.outbox import Outbox
 from sim_worker.application.session import Session
 from sim_worker.application.snapshots import Kept, Snapshots
 from sim_worker.gateways.child_process import Child, ChildGone, ChildRefused
 from sim_worker.gateways.machine import tree_bytes
+from sim_worker.gateways.snapshot import Snapshot
 
 log = structlog.get_logger()
 
@@ -89,7 +91,7 @@ class MakeCheckpoints:
     def closed(self, interval: Interval) -> None:
         """An interval: a checkpoint may be due by simulated time."""
         every = self._policy.every_sim_s
-        if not every:
+        if not every or copy_every_steps(self._session.past):
             return
         begin_s = self._session.past.scene.begin_time_s
         due = begin_s + ((interval.sim_time_s - begin_s) // every + 1) * every
@@ -138,14 +140,8 @@ class MakeCheckpoints:
         state_file: bool = False,
     ) -> Checkpoint:
         """Make one at the next boundary. Raises ChildRefused, ChildGone."""
-        made = Checkpoint(
-            checkpoint_id=checkpoint_id or f"cp-{uuid.uuid4().hex[:12]}",
-            run=self._session.past.run,
-            cause=cause,
-            name=name,
-            pinned=pinned,
-            attempt=self._session.attempt.attempt,
-        )
+        made = self._begun(cause, checkpoint_id)
+        made.name, made.pinned = name, pinned
         if state_file or self._policy.state_files:
             self._put(CheckpointStarted(checkpoint_id=made.checkpoint_id))
             place = await self._write_state(made)
@@ -153,6 +149,25 @@ class MakeCheckpoints:
             place = await self._copy(made.checkpoint_id)
         else:
             place = await self._describe()
+        return self._commit(made, place)
+
+    async def scheduled(self) -> None:
+        """Commit what the child copies unasked, until cancelled."""
+        while True:
+            snapshot = await self._child.scheduled.get()
+            made = self._begun(CheckpointCause.CHECKPOINT_CAUSE_SCHEDULE)
+            self._keep(snapshot, made.checkpoint_id)
+            self._commit(made, snapshot.place)
+
+    def _begun(self, cause: CheckpointCause.ValueType, checkpoint_id: str = "") -> Checkpoint:
+        return Checkpoint(
+            checkpoint_id=checkpoint_id or f"cp-{uuid.uuid4().hex[:12]}",
+            run=self._session.past.run,
+            cause=cause,
+            attempt=self._session.attempt.attempt,
+        )
+
+    def _commit(self, made: Checkpoint, place: SnapshotPlace) -> Checkpoint:
         made.step, made.sim_time_s, made.journal_length = place.step, place.sim_time_s, place.journal_length
         made.state_digest = place.state_digest
         made.kpis.CopyFrom(place.kpis)
@@ -194,11 +209,14 @@ class MakeCheckpoints:
 
     async def _copy(self, checkpoint_id: str) -> SnapshotPlace:
         snapshot = await self._child.take_snapshot(checkpoint_id or f"copy-{uuid.uuid4().hex[:12]}")
+        self._keep(snapshot, checkpoint_id)
+        return snapshot.place
+
+    def _keep(self, snapshot: Snapshot, checkpoint_id: str) -> None:
         assert self._session.started is not None
         self._copied_step = snapshot.place.step
         kept = Kept(self._session.past.run, snapshot, self._session.started, checkpoint_id)
         self._snapshots.keep(self._session.key, kept)
-        return snapshot.place
 
     async def _describe(self) -> SnapshotPlace:
         state = await self._child.describe()
@@ -261,3 +279,11 @@ class MakeCheckpoints:
     def _put(self, payload: "CheckpointStarted | CheckpointFailed | CheckpointDeleted | ResourceUsed") -> None:
         step, sim_time_s = self.place
         self._outbox.put(record(payload, step=step, sim_time_s=sim_time_s))
+
+
+def copy_every_steps(past: Past) -> int:
+    """How often the child copies itself by its own clock; 0 where state files or another engine are wanted."""
+    policy, step_s = past.spec.checkpoints, past.scene.step_length_s
+    if policy.state_files or past.spec.engine == Engine.ENGINE_TRACI or not policy.every_sim_s or not step_s:
+        return 0
+    return max(1, round(policy.every_sim_s / step_s))

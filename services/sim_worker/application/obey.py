@@ -44,9 +44,9 @@ class Obey:
                 command = await self._session.attempt.commands.get()
                 match command.WhichOneof("verb"):
                     case "cancel":
-                        self._decide(Ended(SessionCancelled(command_id=command.command_id), *self._checkpoints.place))
+                        self.decide(Ended(SessionCancelled(command_id=command.command_id), *self._checkpoints.place))
                     case "suspend":
-                        self._decide(Suspended(command.command_id))
+                        self.decide(Suspended(command.command_id))
                     case "rollback":
                         self._roll_back(command)
                     case "terminate":
@@ -61,7 +61,8 @@ class Obey:
                         else:
                             self._reject(command, f"a worker cannot {verb}")
 
-    def _decide(self, outcome: Outcome) -> None:
+    def decide(self, outcome: Outcome) -> None:
+        """How it comes out; the first counts."""
         if not self.decided.done():
             self.decided.set_result(outcome)
 
@@ -107,7 +108,7 @@ class Obey:
         opened.run = past.run + 1
         opened.spec.CopyFrom(past.spec)
         opened.scene.CopyFrom(past.scene)
-        self._decide(RolledBack(command.command_id, opened))
+        self.decide(RolledBack(command.command_id, opened))
 
     def _reject(self, command: CommandRequested, message: str, field: str = "") -> None:
         self._say(CommandRejected(command_id=command.command_id, message=message, field=field))

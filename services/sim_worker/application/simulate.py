@@ -22,6 +22,7 @@ from sim_worker.application.attempt_log import Fenced
 from sim_worker.application.choose_start import state_file_name
 from sim_worker.application.difference import difference
 from sim_worker.application.follow_child import FollowChild, Tools
+from sim_worker.application.make_checkpoints import copy_every_steps
 from sim_worker.application.obey import child_command
 from sim_worker.application.outbox import Elsewhere, Outbox
 from sim_worker.application.outcomes import Differed, Outcome
@@ -156,6 +157,7 @@ class Simulate:
             plan.hold_at_step = past.pacing.hold_at_step
         if past.pacing.hold_at_time_s is not None:
             plan.hold_at_time_s = past.pacing.hold_at_time_s
+        plan.copy_every_steps = copy_every_steps(past)
         if start.checkpoint is not None:
             made = start.checkpoint
             plan.state_file = state_file_name(made)

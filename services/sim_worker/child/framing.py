@@ -5,6 +5,8 @@ from typing import Final
 
 from google.protobuf.message import Message
 
+# Begins the name of a copy that was made on schedule; its step follows.
+UNASKED: Final = "every-"
 HEADER: Final = struct.Struct("<I")
 # A frame of the most vehicles that are sent takes 1 MiB; the plan of a scenario of 2,000 files less.
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024

@@ -20,6 +20,7 @@ from sim_worker.child.copies import Copies
 from sim_worker.child.course import Course
 from sim_worker.child.engine import Engine
 from sim_worker.child.final_statistics import final_kpis, with_statistics
+from sim_worker.child.framing import UNASKED
 from sim_worker.child.grid import Grid
 from sim_worker.child.observe import frame_of
 from sim_worker.child.requests import Requests
@@ -122,6 +123,8 @@ class SessionLoop:
         self._requests.follow(plan, self._course, step=self.step)
         self._end_step = self._grid.step_at(plan.end_time_s) if plan.HasField("end_time_s") else None
         self._ends_when_empty = self._end_step is None or plan.stop_when_empty
+        every = plan.copy_every_steps
+        self._copy_step = (self.step // every + 1) * every if every else None
         # With less than one the next interval would never begin.
         self._run_ahead_steps = max(1, plan.run_ahead_intervals) * plan.interval_steps
 
@@ -152,6 +155,8 @@ class SessionLoop:
             self._tell(FromChild(alive=Alive(step=self.step, sim_time_s=self.sim_time_s)))
         if self.step < self._stop_step and not self._course.paced:
             return
+        if self._copy_step is not None and self.step >= self._copy_step:
+            self._copy_unasked()
         while not self._stopping:
             self._requests.replay(self.step)
             if self._course.stands(self.step):
@@ -165,12 +170,18 @@ class SessionLoop:
                 return
             self._look(wait_s=min(wait_s, self._patience_s()))
 
+    def _copy_unasked(self) -> None:
+        """What the schedule wants here. The past is not copied again."""
+        self._copy_step = self.step + self._plan.copy_every_steps
+        if not self._course.replaying(self.step):
+            self._sleep(f"{UNASKED}{self.step}")
+
     def _look_ahead(self) -> None:
         """Find the next step at which something is to be told, and the next at which something is to be done."""
         interval_end = self._chronicle.closed_step + self._plan.interval_steps
         phase_end = self._chronicle.next_stop(self.step)
         self._due_step = interval_end if phase_end is None else min(interval_end, phase_end)
-        stops = (self._end_step, self._requests.next_stop(), self._course.next_stop(self.step))
+        stops = (self._end_step, self._copy_step, self._requests.next_stop(), self._course.next_stop(self.step))
         self._stop_step = min([self._due_step, *(stop for stop in stops if stop is not None)])
 
     def _stride(self) -> None:
@@ -239,15 +250,19 @@ class SessionLoop:
                 self._requests.put(message.command)
                 self._requests.carry_out(self.step)
             case "take_snapshot":
-                wake = self._requests.take_snapshot(message.take_snapshot.snapshot_id, self.step)
-                if wake is not None:
-                    self._wake_up(wake.plan)
+                self._sleep(message.take_snapshot.snapshot_id)
             case "describe":
                 self._requests.describe(message.describe.request_id, self.step)
             case "check":
                 self._requests.check(message.check)
             case "write_state":
                 self._requests.write_state(message.write_state, self.step)
+
+    def _sleep(self, snapshot_id: str) -> None:
+        """Fork a copy. It is here, too, that the copy wakes."""
+        wake = self._requests.take_snapshot(snapshot_id, self.step)
+        if wake is not None:
+            self._wake_up(wake.plan)
 
     def _wake_up(self, plan: Plan) -> None:
         """This is the copy now: what was said to the process it was made from is not for it."""

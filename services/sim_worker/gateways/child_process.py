@@ -26,7 +26,7 @@ from milepost.child.v1.child_pb2 import (
 )
 from milepost.intervention.v1.intervention_pb2 import Intervention
 from milepost.state.v1.state_pb2 import SimulationState
-from sim_worker.child.framing import HEADER, body_length, framed
+from sim_worker.child.framing import HEADER, UNASKED, body_length, framed
 from sim_worker.gateways.child_answers import Answers, ChildGone, ChildRefused
 from sim_worker.gateways.process_memory import cpu_s, exceeds, proportional_bytes
 from sim_worker.gateways.supervised_process import ChildExit, ExitCause, SupervisedProcess
@@ -76,6 +76,8 @@ class Child:
         snapshots: list["Snapshot"],
     ) -> None:
         """`snapshots` are the copies that sleep, oldest first; it is shared with them."""
+        self.scheduled: asyncio.Queue[Snapshot] = asyncio.Queue()
+        """Copies it has made unasked, by `Plan.copy_every_steps`, oldest first."""
         self.kept: Snapshot | None = None
         """The copy that `Snapshot.wake` left behind."""
         self._process = process
@@ -224,7 +226,9 @@ class Child:
             return
         taken = SnapshotTaken.FromString(packet)
         snapshot = self._home.adopt(taken, descriptors, self._snapshots)
-        if not self._answers.resolve(taken.snapshot_id, snapshot):
+        if taken.snapshot_id.startswith(UNASKED):
+            self.scheduled.put_nowait(snapshot)
+        elif not self._answers.resolve(taken.snapshot_id, snapshot):
             snapshot.close()
 
     def _let_go(self) -> None:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from rig import Rig, beyond, ended, has, intervals, kill, simulated, simulating, slow
 
+from milepost.checkpoint.v1.checkpoint_pb2 import CheckpointPolicy
 from milepost.event.v1 import event_pb2 as pb
 from milepost.event.v1.event_pb2 import (
     CheckpointCommand,
@@ -20,7 +21,7 @@ from milepost.event.v1.event_pb2 import (
     TerminateCommand,
     Verdict,
 )
-from milepost.session.v1.session_pb2 import CompletionReason, FailureReason, SessionSpec
+from milepost.session.v1.session_pb2 import CompletionReason, FailureReason, Limits, SessionSpec
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -247,3 +248,40 @@ async def test_three_deaths_without_progress_park_the_session_with_its_evidence(
     assert failure.reason == FailureReason.FAILURE_REASON_POISONED
     assert "three" in failure.message or "3" in failure.message
     assert simulating(session_id) == []
+
+
+async def test_checkpoints_on_schedule_stand_where_the_schedule_says_and_only_the_last_are_kept(stage: Rig) -> None:
+    policy = CheckpointPolicy(every_sim_s=60, keep_last=3)
+    async with stage.worker("w-schedule"):
+        session_id = await stage.create(SessionSpec(seed=3, checkpoints=policy), end_s=END_S)
+        log = await stage.until(session_id, ended)
+    made = [e.checkpoint_committed.checkpoint for e in log if e.HasField("checkpoint_committed")]
+    assert [checkpoint.step for checkpoint in made] == list(range(60, int(END_S), 60))
+    gone = [e.checkpoint_deleted.checkpoint_id for e in log if e.HasField("checkpoint_deleted")]
+    assert gone == [checkpoint.checkpoint_id for checkpoint in made[:-3]]
+    assert simulating(session_id) == []
+
+
+async def test_a_session_beyond_its_wall_time_fails_saying_so(stage: Rig) -> None:
+    spec = SessionSpec(seed=3, start_paused=True, limits=Limits(wall_time_s=1.0))
+    async with stage.worker("w-limit"):
+        session_id = await stage.create(spec, end_s=END_S)
+        log = await stage.until(session_id, ended)
+    failure = log[-1].session_failed.failure
+    assert failure.reason == FailureReason.FAILURE_REASON_LIMIT_REACHED
+    assert "wall" in failure.message
+
+
+async def test_memory_pressure_suspends_the_largest_session_and_closes_the_worker(stage: Rig) -> None:
+    # More than any machine has: there is always pressure.
+    async with stage.worker("w-full", min_memory_mib=1 << 40):
+        session_id = await stage.create(SessionSpec(seed=3, start_paused=True), end_s=END_S)
+        log = await stage.until(session_id, lambda log: any(e.HasField("command_applied") for e in log))
+        asked = next(e.command_requested for e in log if e.HasField("command_requested"))
+        assert asked.HasField("suspend")
+        assert (asked.asked_by, asked.comment) == ("w-full", "memory pressure on its worker")
+        other = await stage.create(SessionSpec(seed=3), end_s=END_S)
+        await asyncio.sleep(2)
+        assert not has("attempt_claimed")(await stage.log(other))
+    async with stage.worker("w-free"):
+        await stage.until(other, ended)
