@@ -30,6 +30,8 @@ PULL_S = 5.0
 # How long another worker may take to answer (log.md R8), seconds.
 ASK_TIMEOUT_S = 1.0
 _RETRY_WAIT_S = 0.5
+# When an order may come again that a worker under pressure has let go, seconds.
+_CLOSED_DELAY_S = 2.0
 
 Key = tuple[str, str]
 
@@ -181,6 +183,10 @@ class Work:
         if key in self._running:
             # Delivered twice before the first was claimed: the one under way takes this delivery.
             self._running[key].lease.adopt(lease.delivery)
+            return
+        if not self.open.is_set():
+            # It was on its way when the worker closed.
+            await lease.release(delay_s=_CLOSED_DELAY_S)
             return
         entry = self._running[key] = _Running(lease)
         _busy.inc()
