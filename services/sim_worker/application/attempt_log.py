@@ -51,6 +51,7 @@ class AttemptLog:
         self._life = so_far.life
         self._requests = dict(so_far.requests)
         self._claimed = False
+        self._fenced = False
         self._seen_commands: set[str] = set()
         self._appending = asyncio.Lock()
         self._in_flight: asyncio.Task[None] | None = None
@@ -116,6 +117,8 @@ class AttemptLog:
     async def _append(self, build: Callable[[SessionLife], Sequence[Record]]) -> None:
         async with self._appending:
             while True:
+                # Whoever waited here while another claimed must not write behind that claim.
+                self._require_ownership()
                 records = build(self._life)
                 try:
                     place = await self._writer.append(records, run=self._life.run, attempt=self.attempt)
@@ -146,12 +149,18 @@ class AttemptLog:
             for newer_event in events(self.session_id, message):
                 self._take(newer_event)
             self._writer.place = self._writer.place.after(message)
+        self._require_ownership()
+        self._note_commands()
+
+    def _require_ownership(self) -> None:
+        """Raises Fenced, from the first time it does for ever: the sequence that is expected may have moved on."""
         # Until the own claim stands, any claim after the one that was known is another's.
         owner = self.attempt if self._claimed else self.attempt - 1
-        if self._life.attempt > owner or self._life.state not in WANTS_ORDER:
-            log.info("fenced", session=self.session_id, attempt=self.attempt, by=self._life.attempt)
+        if self._fenced or self._life.attempt > owner or self._life.state not in WANTS_ORDER:
+            if not self._fenced:
+                log.info("fenced", session=self.session_id, attempt=self.attempt, by=self._life.attempt)
+            self._fenced = True
             raise Fenced
-        self._note_commands()
 
     def _take(self, newer: Event) -> None:
         self._life = fold_event(self._life, newer)

@@ -83,6 +83,7 @@ class FollowChild:
         self._lines_left = MAX_LOG_LINES
         self._step = start.step
         self._sim_time_s = session.past.scene.begin_time_s
+        self._stands = False
         self._frame_subject = subject(Frame, tenant=session.key[0], session=session.key[1])
         self._checkpoints = MakeCheckpoints(
             session,
@@ -159,6 +160,7 @@ class FollowChild:
             case "halted":
                 self._at(message.halted.step, message.halted.sim_time_s)
                 self._halted()
+                self._stands = True
             case "frame":
                 await self._publish_frame(message.frame.frame)
             case "finished" | "failed":
@@ -177,6 +179,7 @@ class FollowChild:
         return Ended(SessionFailed(failure=failure), self._step, self._sim_time_s)
 
     def _at(self, step: int, sim_time_s: float) -> None:
+        self._stands &= step == self._step
         self._step, self._sim_time_s = step, sim_time_s
         self._checkpoints.at(step, sim_time_s)
 
@@ -264,7 +267,8 @@ class FollowChild:
         if disk:
             # It would write the same again.
             return Ended(SessionFailed(failure=failure), self._step, self._sim_time_s)
-        return Died(failure, self._outbox.gained, self._step, self._sim_time_s)
+        # Standing where it was told to, it got as far as there is to get.
+        return Died(failure, self._outbox.gained or self._stands, self._step, self._sim_time_s)
 
     def _failure(self, reason: FailureReason.ValueType, message: str) -> Failure:
         words = last_words(self._session.directory / SUMO_LOG)

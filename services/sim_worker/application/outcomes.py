@@ -38,7 +38,7 @@ class Died:
 
     failure: Failure
     gained: bool
-    """Whether an interval got into the log."""
+    """Whether it got any further: an interval is in the log, or it stood where it was told to."""
     step: int = 0
     sim_time_s: float = 0.0
 

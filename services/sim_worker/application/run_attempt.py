@@ -29,6 +29,7 @@ from milepost.event.v1.event_pb2 import (
 from milepost.session.v1.session_pb2 import Failure, FailureReason
 from runtime.process import cancel
 from session_log.codec import record
+from session_log.domain.lifecycle import State
 from session_log.reader import LogReader, LogSoFar
 from sim_worker.application.attempt_log import AttemptLog, Fenced
 from sim_worker.application.choose_start import ChooseStart
@@ -102,7 +103,9 @@ class RunAttempt:
             return 0
         if await self.reader.gained(*key, after_seq=life.claim_seq):
             return 0
-        return life.fruitless + 1
+        # Standing where it was told to, it got as far as there is to get.
+        stood = life.state is State.RUNNING and (await self.reader.read_past(*key)).pacing.standing
+        return 0 if stood else life.fruitless + 1
 
     async def _run(
         self, attempt: AttemptLog, directory: Path, lease: Lease, claimed: Callable[[AttemptLog], None]

@@ -23,6 +23,7 @@ from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
 from milepost.event.v1.record_pb2 import Record
 from milepost.intervention.v1.intervention_pb2 import Intervention, SetSpeedLimit
 from milepost.intervention.v1.intervention_pb2 import Place as NetPlace
+from milepost.scenario.v1.scenario_pb2 import Scene
 from milepost.session.v1.session_pb2 import SessionSpec
 from runtime.blobs import Blobs
 from runtime.broker import binding, connect, disconnect, jetstream, subject
@@ -62,8 +63,7 @@ class Rig:
         self._store = store
         self._folder = folder
         self._nats_url = nats_url
-        self._scene = inspect(demo_directory(), CONFIG).scene
-        self._digest = ""
+        self._scenes: dict[Path, Scene] = {}
 
     @asynccontextmanager
     async def worker(self, name: str, **settings: object) -> AsyncIterator[Lifetime]:
@@ -86,9 +86,10 @@ class Rig:
         *commands: CommandRequested,
         end_s: float = 600.0,
         created: SessionCreated | None = None,
+        scene: Scene | None = None,
     ) -> str:
-        """A session of the bundled city that ends `end_s` after its begin, commanded from the first; its id."""
-        await self._upload()
+        """A session that ends `end_s` after its begin, of the bundled city or an uploaded scene, commanded; its id."""
+        scene = scene or await self.upload(demo_directory(), CONFIG)
         session_id = f"s-{uuid.uuid4().hex[:8]}"
         spec = spec or SessionSpec()
         spec.seed = spec.seed or 1
@@ -96,9 +97,8 @@ class Rig:
         wanted = created or SessionCreated()
         wanted.tenant, wanted.pool, wanted.auto_start = DEFAULT_TENANT, POOL, True
         wanted.spec.CopyFrom(spec)
-        wanted.scene.CopyFrom(scene_to_proto(self._scene))
-        wanted.scene.scenario_digest = self._digest
-        wanted.scene.end_time_s = BEGIN_S + end_s
+        wanted.scene.CopyFrom(scene)
+        wanted.scene.end_time_s = scene.begin_time_s + end_s
         await self.append(session_id, wanted)
         for command in commands:
             await self.ask(session_id, command)
@@ -164,15 +164,20 @@ class Rig:
         """Store the past of a fork; returns its digest."""
         return await self.blobs.put_bytes(past.SerializeToString())
 
-    async def _upload(self) -> None:
-        if self._digest:
-            return
-        files = []
-        for path in sorted(demo_directory().iterdir()):
-            if path.is_file() and "__" not in path.name and not path.name.endswith(".py"):
-                content = path.read_bytes()
-                files.append(ScenarioFile(path.name, await self.blobs.put_bytes(content), len(content)))
-        self._digest = await self.blobs.put_bytes(Manifest(CONFIG, tuple(files)).text().encode())
+    async def upload(self, folder: Path, config: str) -> Scene:
+        """Store the files of a scenario, once; what of it runs."""
+        if folder not in self._scenes:
+            found = inspect(folder, config)
+            assert found.scene is not None, found.errors
+            files = []
+            for path in sorted(folder.iterdir()):
+                if path.is_file() and "__" not in path.name and not path.name.endswith(".py"):
+                    content = path.read_bytes()
+                    files.append(ScenarioFile(path.name, await self.blobs.put_bytes(content), len(content)))
+            scene = scene_to_proto(found.scene)
+            scene.scenario_digest = await self.blobs.put_bytes(Manifest(config, tuple(files)).text().encode())
+            self._scenes[folder] = scene
+        return self._scenes[folder]
 
 
 @asynccontextmanager

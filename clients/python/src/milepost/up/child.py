@@ -94,6 +94,13 @@ class Child:
         self._stopping.set()
         await self._gone.wait()
 
+    def restart(self) -> None:
+        """Have the process that serves end, and so another begin. Nothing while none serves."""
+        if self.pid is not None:
+            # It is not reaped before `keep_alive` looks, so the number is still its own.
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+
     async def _pause(self, pause_s: float) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), pause_s)

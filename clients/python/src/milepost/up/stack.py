@@ -27,6 +27,8 @@ from milepost.up.ports import HOST, free_ports, is_free
 START_TIMEOUT_S = 120.0
 # How often the size of the logs is looked at, seconds.
 _LOG_CHECK_S = 30.0
+# How often the broker's log is looked at for a full disk, seconds.
+_DISK_CHECK_S = 1.0
 
 
 class StackTooSlow(RuntimeError):
@@ -86,6 +88,15 @@ class Stack:
             for child in self.children:
                 bound_log(child.spec)
 
+    async def heal_broker(self) -> None:
+        """Start the broker again once a full disk has room: its streams answer nothing before (log.md R5)."""
+        nats = next(child for child in self.children if child.spec.name == "nats")
+        watch = broker.FullDisk(nats.spec.log, self._directory.path)
+        while True:
+            await asyncio.sleep(_DISK_CHECK_S)
+            if await asyncio.to_thread(watch.is_over):
+                nats.restart()
+
     def _changed(self) -> None:
         if any(child.pid is None for child in self.children):
             return
@@ -128,12 +139,16 @@ async def running_stack(settings: StackSettings) -> AsyncIterator[Stack]:
             async with asyncio.TaskGroup() as tasks:
                 for child in stack.children:
                     tasks.create_task(child.keep_alive(), name=child.spec.name)
-                logs = tasks.create_task(stack.bound_logs(), name="logs")
+                beside = [
+                    tasks.create_task(stack.bound_logs(), name="logs"),
+                    tasks.create_task(stack.heal_broker(), name="full disk"),
+                ]
                 try:
                     await stack.serving()
                     yield stack
                 finally:
-                    logs.cancel()
+                    for task in beside:
+                        task.cancel()
                     await asyncio.shield(stack.stop())
         except BaseExceptionGroup as group:
             # What went wrong alone is raised alone: callers of a stack need not know that tasks run it.
