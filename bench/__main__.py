@@ -5,13 +5,14 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 
-from bench import ingest_and_fanout, latency, many_sessions, overhead
+from bench import ingest_and_fanout, latency, many_sessions, overhead, recovery
 
 FIGURES: dict[str, Callable[[], Awaitable[None]]] = {
     "overhead": overhead.measure,
     "many-sessions": many_sessions.measure,
     "latency": latency.measure,
     "ingest-and-fanout": ingest_and_fanout.measure,
+    "recovery": recovery.measure,
 }
 
 

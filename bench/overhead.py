@@ -19,7 +19,7 @@ async def measure() -> None:
         seconds: dict[str, list[float]] = {}
         for _ in range(ROUNDS):
             session = await client.sessions.wait((await client.sessions.create_demo(seed=1)).session_id)
-            seconds.setdefault("Milepost, RunStarted to end", []).append(await _stepping_s(client, session))
+            seconds.setdefault("Milepost, RunStarted to end", []).append(await stepping_s(client, session))
             rivals: dict[str, Callable[[Session], Awaitable[float]]] = {
                 "bare sumo binary, first step to end": binary_s,
                 "bare sumo binary, the whole process": binary_process_s,
@@ -35,7 +35,7 @@ async def measure() -> None:
         print(f"  {name:38} {statistics.median(values):7.2f} s   {ratio:5.2f}")
 
 
-async def _stepping_s(client: Milepost, session: Session) -> float:
+async def stepping_s(client: Milepost, session: Session) -> float:
     """From RunStarted to the last interval, by the worker's clock: what durable events add is in it."""
     kinds = (EventKind.EVENT_KIND_RUN_STARTED, EventKind.EVENT_KIND_SESSION_COMPLETED)
     marks: list[Event] = [event async for event in client.events.read(session.session_id, kinds=kinds)]

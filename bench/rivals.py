@@ -1,7 +1,7 @@
 """What Milepost is compared with: the bare binary, a bare libsumo loop, and TraCI as RL environments use it.
 
-Each runs the demo city in a process of its own, with the arguments and the environment that a session's
-RunStarted recorded, in a directory laid out as the session's was.
+Each runs the session's scenario (the demo city, when none is named) in a process of its own, with the arguments
+and the environment that its RunStarted recorded, in a directory laid out as the session's was.
 """
 
 import asyncio
@@ -52,11 +52,11 @@ traci.close()
 
 
 @contextmanager
-def laid_out(session: Session) -> Iterator[Path]:
-    """A directory as the session's was."""
+def laid_out(session: Session, scenario: Path | None = None) -> Iterator[Path]:
+    """A directory as the session's was; `scenario` is the folder it was uploaded from."""
     with tempfile.TemporaryDirectory(prefix="milepost-bench-") as folder:
         root = Path(folder) / "scene"
-        shutil.copytree(demo_directory(), root)
+        shutil.copytree(scenario or demo_directory(), root)
         prepare(root, scene_from_proto(session.scene), spec=RunOptions(seed=session.spec.seed))
         yield Path(folder)
 
@@ -66,16 +66,17 @@ def environment(session: Session) -> dict[str, str]:
     return {**os.environ, **dict(pair.split("=", 1) for pair in session.execution.environment)}
 
 
-async def binary_s(session: Session) -> float:
-    """Seconds the bare binary takes, from its first step to its end, as it prints them."""
-    return _seconds(_DURATION, await _run(session, _binary(session)))
+async def binary_s(session: Session, scenario: Path | None = None, *, until_s: float | None = None) -> float:
+    """Seconds the bare binary takes, from its first step to its end (simulated: `until_s`), as it prints them."""
+    with laid_out(session, scenario) as folder:
+        return _seconds(_DURATION, await _output(session, _binary(session, until_s), folder))
 
 
-async def binary_process_s(session: Session) -> float:
+async def binary_process_s(session: Session, scenario: Path | None = None, *, until_s: float | None = None) -> float:
     """Seconds the process of the bare binary takes: as above, with loading before and writing after it."""
-    with laid_out(session) as folder:
+    with laid_out(session, scenario) as folder:
         began = time.perf_counter()
-        await _output(session, _binary(session), folder)
+        await _output(session, _binary(session, until_s), folder)
         return time.perf_counter() - began
 
 
@@ -90,9 +91,12 @@ async def traci_s(session: Session) -> float:
     return await _loop_s(session, [sys.executable, "-c", TRACI, str(session.scene.end_time_s), sumo])
 
 
-def _binary(session: Session) -> list[str]:
+def _binary(session: Session, until_s: float | None) -> list[str]:
     sumo = str(Path(sys.executable).with_name("sumo"))
-    return [sumo, *session.execution.arguments, "--duration-log.statistics"]
+    arguments = list(session.execution.arguments)
+    if until_s is not None:
+        arguments[arguments.index("--end") + 1] = f"{until_s:g}"
+    return [sumo, *arguments, "--duration-log.statistics"]
 
 
 async def _loop_s(session: Session, command: Sequence[str]) -> float:

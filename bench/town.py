@@ -21,7 +21,7 @@ def write_town(folder: Path, *, crossings: int, vehicles: int, end_time_s: float
     """A town of `crossings` by `crossings`; its configuration."""
     folder.mkdir(parents=True)
     net = folder / "town.net.xml"
-    subprocess.run(  # noqa: S603 - our own binary and arguments
+    subprocess.run(
         [
             str(Path(sys.executable).with_name("netgenerate")),
             *("--grid", "--grid.number", str(crossings), "--grid.length", str(_STREET_M)),
@@ -53,7 +53,7 @@ def _followers(net: Path) -> dict[str, list[str]]:
 
 
 def _write_routes(path: Path, followers: dict[str, list[str]], vehicles: int) -> None:
-    chance = random.Random(1)  # noqa: S311 - traffic, not a secret
+    chance = random.Random(1)
     streets = sorted(followers)
     with path.open("w") as file:
         file.write('<routes>\n    <vType id="car" speedDev="0.1"/>\n')

@@ -21,7 +21,9 @@ async def test_sessions_go_on_when_a_full_disk_has_room_again(tmp_path: Path) ->
     async with small_disk(tmp_path / "stack" / "data", DISK_MIB) as disk:
         if disk is None:
             pytest.skip("a disk that can be full takes the privilege to mount a tmpfs")
-        async with running_stack(tmp_path / "stack", environment={"MILEPOST_LEASE_S": "2"}) as stack:
+        async with running_stack(
+            tmp_path / "stack", environment={"MILEPOST_LEASE_S": "2", "MILEPOST_MIN_DISK_MIB": "0"}
+        ) as stack:
             session = await stack.client.sessions.create_demo(seed=1)
             async for item in stack.client.events.watch(
                 session.session_id, kinds=[EventKind.EVENT_KIND_INTERVAL_CLOSED]

@@ -22,10 +22,11 @@ from milepost.child.v1.child_pb2 import Finished, FromChild, Plan, Stop, ToChild
 from milepost.dispatch.v1.dispatch_pb2 import ReplayAnswer, ReplayRequest, RunVerified, Working
 from milepost.event.v1.event_pb2 import Event, IntervalClosed, ScenePrepared
 from milepost.event.v1.record_pb2 import Record
-from milepost.session.v1.session_pb2 import CompletionReason
-from session_log.codec import event_kind, kind_of, payload_of, record
+from milepost.session.v1.session_pb2 import CompletionReason, Results
+from session_log.codec import kind_of, record
 from session_log.past import Past
 from session_log.reader import LogReader, UnknownSession
+from sim_worker.application.comparable import clear_means, judge_of
 from sim_worker.application.difference import difference
 from sim_worker.application.fetch_past import FetchPast
 from sim_worker.application.prepare_scene import PrepareScene, SceneFailed
@@ -137,7 +138,7 @@ class AnswerReplays:
 
     async def _verify(self, past: Past, directory: Path) -> RunVerified:
         recorded = list(past.recorded)
-        judge = Judge.of(Simulated(event_kind(e), e.step, e.sim_time_s, payload_of(e)) for e in recorded)
+        judge = judge_of(recorded)
         plan, completed = self._plan(past), past.completed
         if completed is not None and completed.session_completed.results.reason == _TERMINATED:
             # It ended where it was told to, and is told so again.
@@ -228,7 +229,13 @@ class _Judged:
 
 def _compared(finished: Finished, completed: Event, judge: Judge) -> RunVerified:
     """The results at the end."""
-    if finished.results == completed.session_completed.results and not judge.deliberating:
+    computed, recorded = Results(), Results()
+    computed.CopyFrom(finished.results)
+    recorded.CopyFrom(completed.session_completed.results)
+    if recorded.kpis.approximate_means:
+        clear_means(computed.kpis)
+        clear_means(recorded.kpis)
+    if computed == recorded and not judge.deliberating:
         return RunVerified(records=judge.equal + 1)
     return RunVerified(records=judge.equal, diverged_step=max(1, finished.step), difference="the results differ")
 

@@ -4,9 +4,12 @@ from google.protobuf.json_format import MessageToDict
 
 from milepost.event.v1.event_pb2 import Event
 from session_log.codec import event_kind, payload_of, record_payload
+from sim_worker.application.comparable import NOT_COMPARED
 from sim_worker.domain.judge import Simulated
 
 _MAX_FIELDS = 3
+_KPIS = "kpis."
+_APPROXIMATE = f"{_KPIS}approximate_means"
 
 
 def difference(recorded: Event | None, computed: Simulated) -> str:
@@ -25,6 +28,8 @@ def difference(recorded: Event | None, computed: Simulated) -> str:
         MessageToDict(getattr(recorded, recorded.WhichOneof("payload") or ""), preserving_proto_field_name=True)
     )
     fields = [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
+    if _APPROXIMATE in ours or _APPROXIMATE in theirs:
+        fields = [name for name in fields if name.removeprefix(_KPIS) not in NOT_COMPARED]
     # The digest differs whenever anything does: it is worth naming only alone.
     telling = [name for name in fields if not name.endswith("digest")] or fields
     words = [f"{name} {ours.get(name)} instead of {theirs.get(name)}" for name in telling[:_MAX_FIELDS]]

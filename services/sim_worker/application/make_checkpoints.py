@@ -248,6 +248,9 @@ class MakeCheckpoints:
                 sumo_version=self._session.started.sumo_version,
                 libm_fingerprint=self._libm_fingerprint,
                 interval_digest=written.place.interval_digest,
+                interval_kpis=written.place.interval_kpis,
+                milestones_reached=written.place.milestones_reached,
+                phase_kpis=written.place.phase_kpis,
             )
         )
         return written.place

@@ -15,11 +15,11 @@ from milepost.child.v1.child_pb2 import Plan, Resumption
 from milepost.event.v1.event_pb2 import Event, StartKind
 from milepost.session.v1.session_pb2 import SessionSpec
 from runtime.blobs import Blobs
-from session_log.codec import event_kind, payload_of
 from session_log.past import Past
 from session_log.reader import LogReader
 from sim_worker.application.attempt_log import Fenced
 from sim_worker.application.choose_start import state_file_name
+from sim_worker.application.comparable import judge_of
 from sim_worker.application.difference import difference
 from sim_worker.application.follow_child import FollowChild, Tools
 from sim_worker.application.make_checkpoints import copy_every_steps
@@ -28,7 +28,7 @@ from sim_worker.application.outbox import Elsewhere, Outbox
 from sim_worker.application.outcomes import Differed, Outcome
 from sim_worker.application.session import Key, Session, Start
 from sim_worker.application.snapshots import Kept, Snapshots
-from sim_worker.domain.judge import Diverged, Judge, Simulated
+from sim_worker.domain.judge import Diverged
 from sim_worker.gateways.child_process import Child, ChildLimits
 from sim_worker.gateways.frame_interest import FrameInterests
 from sim_worker.gateways.zygote import Zygote
@@ -89,8 +89,7 @@ class Simulate:
             if child_command(command) is None:
                 session.attempt.commands.put_nowait(command)
         child = await self._begin(session, start, plan)
-        simulated = (Simulated(event_kind(e), e.step, e.sim_time_s, payload_of(e)) for e in _after(start, past))
-        judge = Judge.of(simulated, tolerant=session.tolerant)
+        judge = judge_of(_after(start, past), start=start.kind, tolerant=session.tolerant)
         outbox = Outbox(
             session.attempt,
             judge,
@@ -172,6 +171,9 @@ class Simulate:
                     state_digest=made.state_file.interval_digest,
                     kpis=made.kpis,
                     journal_length=made.journal_length,
+                    milestones_reached=made.state_file.milestones_reached,
+                    phase_kpis=made.state_file.phase_kpis,
+                    interval_kpis=made.state_file.interval_kpis,
                 )
             )
         return plan

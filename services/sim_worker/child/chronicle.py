@@ -14,7 +14,7 @@ from milepost.kpi.v1.kpi_pb2 import Kpis
 from milepost.session.v1.session_pb2 import MilestoneRule
 from sim_worker.child.engine import Engine
 from sim_worker.child.grid import Grid
-from sim_worker.child.kpi_sums import difference, plus
+from sim_worker.child.kpi_sums import difference, resumed
 from sim_worker.child.observe import chained_digest, goal_value, kpis_of
 
 _KINDS: Final = {
@@ -35,7 +35,7 @@ class Chronicle:
         self._engine = engine
         self._grid = grid
         self._tell = tell
-        # KPIs of what SUMO has forgotten: a process that loads a state file counts from zero.
+        # KPIs at the state file, of which SUMO has forgotten a part.
         self._before: Kpis | None = None
         self._reached: set[int] = set()
         self._phase = -1
@@ -51,7 +51,7 @@ class Chronicle:
         self.closed_step = resumption.step - resumption.step % self._plan.interval_steps
         self.digest = resumption.state_digest
         self._before = resumption.kpis
-        self.kpis = resumption.kpis
+        self.kpis = resumption.interval_kpis
         self._reached = set(resumption.milestones_reached)
         self._phase_kpis = resumption.phase_kpis
         while self._phase + 1 < len(self._plan.phases) and self._phase_end_step <= resumption.step:
@@ -97,10 +97,11 @@ class Chronicle:
             sim_time_s=self._grid.time_s(step),
             state_digest=chained_digest(self.digest, state),
             interval_digest=self.digest,
-            kpis=kpis if self._before is None else plus(self._before, kpis),
+            kpis=kpis if self._before is None else resumed(self._before, kpis),
             journal_length=journal_length,
             milestones_reached=sorted(self._reached),
             phase_kpis=self._phase_kpis,
+            interval_kpis=self.kpis,
         )
 
     @property
@@ -110,7 +111,7 @@ class Chronicle:
     def _close_interval(self, step: int) -> None:
         state = self._engine.state()
         before, kpis = self.kpis, kpis_of(self._engine, state)
-        self.kpis = kpis if self._before is None else plus(self._before, kpis)
+        self.kpis = kpis if self._before is None else resumed(self._before, kpis)
         self.digest = chained_digest(self.digest, state)
         self.closed_step = step
         closed = IntervalClosed(kpis=self.kpis, state_digest=self.digest).SerializeToString()

@@ -1,50 +1,47 @@
-"""KPIs of a part of a simulation, and of two parts together.
+"""KPIs of a part of a simulation, and of a simulation that SUMO remembers in part.
 
-Counts add up; means over trips are weighed by trips; the rest is the state at the end and stays as it is.
+Counts add up; means over trips are weighed by trips, as exact as the two decimals that SUMO gives allow; the rest
+is the state at the end and stays as it is.
 """
 
 from typing import Final
 
 from milepost.kpi.v1.kpi_pb2 import Kpis
 
-_COUNTS: Final = (
-    *("loaded", "departed", "arrived", "teleports", "collisions", "emergency_stops", "emergency_brakings", "trips"),
-)
+# What a process that has loaded a state file counts from zero. Vehicles that were loaded and departed it finds in
+# the file (measured with SUMO 1.28), and with them those that arrived.
+_FORGOTTEN: Final = ("teleports", "collisions", "emergency_stops", "emergency_brakings", "trips")
+_COUNTS: Final = ("loaded", "departed", "arrived", *_FORGOTTEN)
 _TOTALS: Final = ("total_travel_time_s", "total_depart_delay_s")
 _MEANS: Final = (
     *("mean_route_length_m", "mean_trip_speed_mps", "mean_travel_time_s"),
     *("mean_waiting_time_s", "mean_time_loss_s", "mean_depart_delay_s"),
 )
-# SUMO's word for a mean over nothing.
-_NONE: Final = -1.0
+# SUMO's times are whole milliseconds, its means have two decimals.
+_TOTAL_DECIMALS: Final = 3
+_MEAN_DECIMALS: Final = 2
 
 
 def difference(whole: Kpis, first: Kpis) -> Kpis:
     """What came after `first`, which `whole` begins with."""
-    return _combined(whole, first, -1)
+    return _combined(whole, first, _COUNTS, -1)
 
 
-def plus(first: Kpis, then: Kpis) -> Kpis:
-    """Both, one after the other; the state is that of `then`."""
-    return _combined(then, first, 1)
-
-
-def _combined(latter: Kpis, former: Kpis, sign: int) -> Kpis:
-    kpis = Kpis()
-    kpis.CopyFrom(latter)
-    for name in _COUNTS:
-        setattr(kpis, name, getattr(latter, name) + sign * getattr(former, name))
-    for name in _TOTALS:
-        setattr(kpis, name, _amount(latter, name) + sign * _amount(former, name))
-    for name in _MEANS:
-        total = _total(latter, name) + sign * _total(former, name)
-        setattr(kpis, name, total / kpis.trips if kpis.trips > 0 else _NONE)
+def resumed(before: Kpis, counted: Kpis) -> Kpis:
+    """The KPIs of a simulation that went on from a state file taken at `before`; `counted` are SUMO's own since."""
+    kpis = _combined(counted, before, _FORGOTTEN, 1)
+    kpis.approximate_means = True
     return kpis
 
 
-def _amount(kpis: Kpis, name: str) -> float:
-    return float(getattr(kpis, name)) if kpis.trips else 0.0
-
-
-def _total(kpis: Kpis, name: str) -> float:
-    return float(getattr(kpis, name)) * kpis.trips if kpis.trips else 0.0
+def _combined(latter: Kpis, former: Kpis, counts: tuple[str, ...], sign: int) -> Kpis:
+    kpis = Kpis()
+    kpis.CopyFrom(latter)
+    for name in counts:
+        setattr(kpis, name, getattr(latter, name) + sign * getattr(former, name))
+    for name in _TOTALS:
+        setattr(kpis, name, round(getattr(latter, name) + sign * getattr(former, name), _TOTAL_DECIMALS))
+    for name in _MEANS:
+        total = getattr(latter, name) * latter.trips + sign * getattr(former, name) * former.trips
+        setattr(kpis, name, round(total / kpis.trips, _MEAN_DECIMALS) if kpis.trips else 0.0)
+    return kpis

@@ -6,7 +6,7 @@ recorded one and not written again; from the end of the record on, it is written
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 
@@ -38,6 +38,11 @@ class Diverged(Exception):
         return self.computed.step
 
 
+def whole(record: Simulated) -> Simulated:
+    """All of a record is judged."""
+    return record
+
+
 @dataclass(slots=True)
 class Judge:
     """Compares a new attempt's records with the recorded ones, in order."""
@@ -45,12 +50,20 @@ class Judge:
     equal: int = 0
     tolerant: bool = False
     """Take what comes for what is recorded, as long as there is something recorded."""
+    view: Callable[[Simulated], Simulated] = whole
+    """What of a record is judged."""
     _left: deque[bytes] = field(default_factory=deque)
 
     @classmethod
-    def of(cls, recorded: Iterable[Simulated], *, tolerant: bool = False) -> "Judge":
+    def of(
+        cls,
+        recorded: Iterable[Simulated],
+        *,
+        tolerant: bool = False,
+        view: Callable[[Simulated], Simulated] = whole,
+    ) -> "Judge":
         """A judge who knows what the log holds; only fingerprints are kept."""
-        return cls(tolerant=tolerant, _left=deque(record.fingerprint() for record in recorded))
+        return cls(tolerant=tolerant, view=view, _left=deque(view(record).fingerprint() for record in recorded))
 
     @property
     def deliberating(self) -> bool:
@@ -61,7 +74,7 @@ class Judge:
         """True: recorded already, and equal. False: new. Raises Diverged."""
         if not self._left:
             return False
-        if self._left.popleft() != record.fingerprint() and not self.tolerant:
+        if self._left.popleft() != self.view(record).fingerprint() and not self.tolerant:
             raise Diverged(computed=record, equal_records=self.equal)
         self.equal += 1
         return True

@@ -61,7 +61,8 @@ async def test_it_has_a_directory_a_log_and_a_stream_and_nothing_else(
         ]
         assert foreign == []
         sockets = [name for name in opened if name.startswith("socket:")]
-        assert len(sockets) == (2 if engine == Engine.ENGINE_TRACI else 1)
+        # Its stream and the packets on which it hands over copies; TraCI's connection to the binary.
+        assert len(sockets) == (3 if engine == Engine.ENGINE_TRACI else 2)
         assert status(child.pid)["Threads"] == "1"
 
 
