@@ -26,7 +26,7 @@ from milepost.session.v1.session_pb2 import CompletionReason, Results
 from session_log.codec import kind_of, record
 from session_log.past import Past
 from session_log.reader import LogReader, UnknownSession
-from sim_worker.application.comparable import clear_means, judge_of
+from sim_worker.application.comparable import clear_trips, judge_of
 from sim_worker.application.difference import difference
 from sim_worker.application.fetch_past import FetchPast
 from sim_worker.application.prepare_scene import PrepareScene, SceneFailed
@@ -232,9 +232,9 @@ def _compared(finished: Finished, completed: Event, judge: Judge) -> RunVerified
     computed, recorded = Results(), Results()
     computed.CopyFrom(finished.results)
     recorded.CopyFrom(completed.session_completed.results)
-    if recorded.kpis.approximate_means:
-        clear_means(computed.kpis)
-        clear_means(recorded.kpis)
+    if recorded.kpis.approximate_trips:
+        clear_trips(computed.kpis)
+        clear_trips(recorded.kpis)
     if computed == recorded and not judge.deliberating:
         return RunVerified(records=judge.equal + 1)
     return RunVerified(records=judge.equal, diverged_step=max(1, finished.step), difference="the results differ")

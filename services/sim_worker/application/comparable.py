@@ -1,7 +1,7 @@
 """What of the records is compared when some were computed behind a state file.
 
-SUMO forgets the trips that ended before. The child weighs the two means by their trips, but each has only the two
-decimals that SUMO gives it: the last digit of the whole may differ though nothing else does. The digest of the
+SUMO forgets the trips that ended before. The child puts sums and means together again, but each part has only the
+two decimals that SUMO gives it: the last digit of the whole may differ though nothing else does. The digest of the
 state, which is compared, covers every vehicle, person and signal.
 """
 
@@ -21,7 +21,8 @@ _KPIS_OF: Final[dict[int, type[IntervalClosed] | type[PhaseEnded]]] = {
 # Fields of Kpis that are left out.
 NOT_COMPARED: Final = (
     *("mean_route_length_m", "mean_trip_speed_mps", "mean_travel_time_s"),
-    *("mean_waiting_time_s", "mean_time_loss_s", "mean_depart_delay_s", "approximate_means"),
+    *("mean_waiting_time_s", "mean_time_loss_s", "mean_depart_delay_s"),
+    *("total_travel_time_s", "total_depart_delay_s", "approximate_trips"),
 )
 
 
@@ -35,24 +36,24 @@ def judge_of(
     events = list(recorded)
     approximate = start == StartKind.START_KIND_STATE_FILE or any(map(_approximate, events))
     simulated = (Simulated(event_kind(e), e.step, e.sim_time_s, payload_of(e)) for e in events)
-    return Judge.of(simulated, tolerant=tolerant, view=without_means if approximate else whole)
+    return Judge.of(simulated, tolerant=tolerant, view=without_trips if approximate else whole)
 
 
-def without_means(record: Simulated) -> Simulated:
-    """The record without means over trips."""
+def without_trips(record: Simulated) -> Simulated:
+    """The record without sums and means over trips."""
     form = _KPIS_OF.get(record.kind)
     if form is None:
         return record
     payload = form.FromString(record.payload)
-    clear_means(payload.kpis)
+    clear_trips(payload.kpis)
     return replace(record, payload=payload.SerializeToString(deterministic=True))
 
 
-def clear_means(kpis: Kpis) -> None:
-    """Clear means over trips, and whether they are approximate."""
+def clear_trips(kpis: Kpis) -> None:
+    """Clear sums and means over trips, and whether they are approximate."""
     for name in NOT_COMPARED:
-        kpis.ClearField(name)  # type: ignore[arg-type]
+        kpis.ClearField(name)
 
 
 def _approximate(event: Event) -> bool:
-    return event.interval_closed.kpis.approximate_means or event.phase_ended.kpis.approximate_means
+    return event.interval_closed.kpis.approximate_trips or event.phase_ended.kpis.approximate_trips

@@ -9,7 +9,7 @@ from sim_worker.domain.judge import Simulated
 
 _MAX_FIELDS = 3
 _KPIS = "kpis."
-_APPROXIMATE = f"{_KPIS}approximate_means"
+_APPROXIMATE = f"{_KPIS}approximate_trips"
 
 
 def difference(recorded: Event | None, computed: Simulated) -> str:

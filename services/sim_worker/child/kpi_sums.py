@@ -1,7 +1,7 @@
 """KPIs of a part of a simulation, and of a simulation that SUMO remembers in part.
 
-Counts add up; means over trips are weighed by trips, as exact as the two decimals that SUMO gives allow; the rest
-is the state at the end and stays as it is.
+Counts add up; means over trips are weighed by trips, and are as exact as the two decimals that SUMO gives allow;
+the rest is the state at the end and stays as it is.
 """
 
 from typing import Final
@@ -17,9 +17,8 @@ _MEANS: Final = (
     *("mean_route_length_m", "mean_trip_speed_mps", "mean_travel_time_s"),
     *("mean_waiting_time_s", "mean_time_loss_s", "mean_depart_delay_s"),
 )
-# SUMO's times are whole milliseconds, its means have two decimals.
-_TOTAL_DECIMALS: Final = 3
-_MEAN_DECIMALS: Final = 2
+# SUMO gives sums and means with two.
+_DECIMALS: Final = 2
 
 
 def difference(whole: Kpis, first: Kpis) -> Kpis:
@@ -30,7 +29,7 @@ def difference(whole: Kpis, first: Kpis) -> Kpis:
 def resumed(before: Kpis, counted: Kpis) -> Kpis:
     """The KPIs of a simulation that went on from a state file taken at `before`; `counted` are SUMO's own since."""
     kpis = _combined(counted, before, _FORGOTTEN, 1)
-    kpis.approximate_means = True
+    kpis.approximate_trips = True
     return kpis
 
 
@@ -40,8 +39,8 @@ def _combined(latter: Kpis, former: Kpis, counts: tuple[str, ...], sign: int) ->
     for name in counts:
         setattr(kpis, name, getattr(latter, name) + sign * getattr(former, name))
     for name in _TOTALS:
-        setattr(kpis, name, round(getattr(latter, name) + sign * getattr(former, name), _TOTAL_DECIMALS))
+        setattr(kpis, name, round(getattr(latter, name) + sign * getattr(former, name), _DECIMALS))
     for name in _MEANS:
         total = getattr(latter, name) * latter.trips + sign * getattr(former, name) * former.trips
-        setattr(kpis, name, round(total / kpis.trips, _MEAN_DECIMALS) if kpis.trips else 0.0)
+        setattr(kpis, name, round(total / kpis.trips, _DECIMALS) if kpis.trips else 0.0)
     return kpis

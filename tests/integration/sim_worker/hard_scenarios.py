@@ -94,7 +94,8 @@ FEATURES = {
     "stops": Hard(
         routes=f"{_PLAIN}\n"
         + "".join(
-            f'<flow id="s{lane}" begin="{lane * 4}" end="250" period="25" from="left1A1" to="B1right1" departLane="best">'
+            f'<flow id="s{lane}" begin="{lane * 4}" end="250" period="25" departLane="best" '
+            'from="left1A1" to="B1right1">'
             f'<stop lane="A1B1_{lane}" endPos="{30 * lane}" duration="25" until="{60 * lane}"/></flow>'
             for lane in (1, 2)
         ),
@@ -108,7 +109,8 @@ FEATURES = {
             for number, edge in enumerate(("A0B0", "B1A1", "A0A1"))
         )
         + "".join(
-            f'<person id="t{number}" depart="{5 + 12 * number}"><ride from="left0A0" to="B0right0" lines="taxi"/></person>'
+            f'<person id="t{number}" depart="{5 + 12 * number}">'
+            '<ride from="left0A0" to="B0right0" lines="taxi"/></person>'
             for number in range(12)
         ),
     ),
@@ -199,7 +201,7 @@ def lay_out(folder: Path, hard: Hard) -> None:
 
 
 def _sorted(routes: str) -> str:
-    """Types and routes, then everybody who departs in the order of time: SUMO ignores the rest of a file that is not."""
+    """Types and routes, then everybody in the order of departure: SUMO ignores what comes too late in a file."""
     elements = ET.fromstring(f"<routes>{routes}</routes>")
     in_order = sorted(elements, key=lambda found: float(found.get("depart", found.get("begin", -1.0))))
     return "\n".join(ET.tostring(found, encoding="unicode") for found in in_order)

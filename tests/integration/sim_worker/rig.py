@@ -157,7 +157,7 @@ class Rig:
         """The log once it holds enough."""
         async with asyncio.timeout(PATIENCE_S):
             while not enough(found := await self.log(session_id)):
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.05)
         return found
 
     async def put_past(self, past: ForkPast) -> str:

@@ -30,11 +30,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CASES = FEATURES | {name: Hard(interventions=asked) for name, asked in CHANGES.items()}
 
-END_S = 260.0
+END_S = 220.0
 # There it stands, is changed and marked; it dies some intervals later.
-MARK_S = 120.0
-# Simulated seconds a second: the way from the mark to the end takes a second.
-PACE = 150.0
+MARK_S = 100.0
+# Simulated seconds a second: the way from the mark to the end would take a good half of one.
+PACE = 200.0
 SESSIONS_AT_ONCE = 8
 
 
