@@ -45,6 +45,8 @@ def check_spec(spec: SessionSpec, scene: Scene) -> None:
         for name, count in names.items()
         if count > 1
     ]
+    if spec.recovery == RecoveryPolicy.RECOVERY_POLICY_REBASE:
+        violations.append(FieldViolation("spec.recovery", "REBASE is not served yet; EXACT and FAST are"))
     if violations:
         raise fields_invalid(violations)
 

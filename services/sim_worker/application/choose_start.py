@@ -33,7 +33,7 @@ class ChooseStart:
         """The next start that was not rejected. Raises SceneFailed, Fenced."""
         if (copy := self._own_copy(session, rejected) or self._parents_copy(session, rejected)) is not None:
             return copy
-        if session.past.spec.recovery in (RecoveryPolicy.RECOVERY_POLICY_FAST, RecoveryPolicy.RECOVERY_POLICY_REBASE):
+        if session.past.spec.recovery == RecoveryPolicy.RECOVERY_POLICY_FAST:
             for made in reversed(session.past.checkpoints):
                 start = Start(StartKind.START_KIND_STATE_FILE, made.step, checkpoint=made)
                 if start.name not in rejected and self._fits(session, made) and await self._load(session, made):

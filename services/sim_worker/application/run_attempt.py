@@ -11,6 +11,7 @@ any further parks the session as POISONED (R10).
 
 import asyncio
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,8 @@ log = structlog.get_logger()
 
 # Attempts in a row that may die without getting any further.
 MAX_FRUITLESS = 3
+# Between two tries to remove a directory, seconds.
+_REMOVE_AGAIN_S = (0.05, 0.2, 1.0, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ class RunAttempt:
             log.info("attempt gave way", session=key[1], attempt=attempt.attempt)
         finally:
             self.snapshots.drop(key)
-            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+            await asyncio.to_thread(_remove, directory)
 
     async def _fruitless(self, key: Key, so_far: LogSoFar, because: ClaimReason.ValueType) -> int:
         """Attempts in a row, up to this claim, that died without getting any further (R10)."""
@@ -215,6 +218,16 @@ class RunAttempt:
         broken = ExactnessBroken(step=outcome.step, difference=outcome.difference)
         await session.attempt.append([record(broken, step=outcome.step)])
         return True
+
+
+def _remove(directory: Path) -> None:
+    """A copy that still writes a state file can put something into a folder that was just emptied."""
+    for wait_s in _REMOVE_AGAIN_S:
+        shutil.rmtree(directory, ignore_errors=True)
+        if not directory.exists():
+            return
+        time.sleep(wait_s)
+    log.warning("a session's directory stays", directory=directory.name)
 
 
 @dataclass(frozen=True, slots=True)

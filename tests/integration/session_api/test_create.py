@@ -35,6 +35,7 @@ async def test_recovery_is_exact_unless_told_otherwise(api: Api) -> None:
         ({"milestones": [MilestoneRule()]}, "spec.milestones.rule"),
         ({"checkpoints": CheckpointPolicy(every_sim_s=-1)}, "spec.checkpoints.every_sim_s"),
         ({"end_time_s": BEGIN_S}, "spec.end_time_s"),
+        ({"recovery": RecoveryPolicy.RECOVERY_POLICY_REBASE}, "spec.recovery"),
     ],
 )
 async def test_a_task_that_cannot_be_is_refused_by_its_field(api: Api, spec: dict[str, Any], field: str) -> None:
