@@ -19,7 +19,7 @@ from milepost.session.v1.session_pb2 import (
     SessionSpec,
 )
 
-ROUNDS = 5
+ROUNDS = 3
 
 
 async def measure() -> None:

@@ -44,7 +44,7 @@ from sim_worker import main as sim_worker
 from sim_worker.settings import SimWorkerSettings
 
 POOL = "sumo-1_28_0"
-PATIENCE_S = 60.0
+PATIENCE_S = 15.0
 CONFIG = "milton.sumocfg"
 # Of the bundled city's seven o'clock, s.
 BEGIN_S = 25200.0
@@ -155,9 +155,11 @@ class Rig:
 
     async def until(self, session_id: str, enough: Callable[[list[Event]], bool]) -> list[Event]:
         """The log once it holds enough."""
-        async with asyncio.timeout(PATIENCE_S):
-            while not enough(found := await self.log(session_id)):
-                await asyncio.sleep(0.05)
+        deadline = asyncio.get_running_loop().time() + PATIENCE_S
+        while not enough(found := await self.log(session_id)):
+            last = [(event.WhichOneof("payload"), event.step) for event in found[-12:]]
+            assert asyncio.get_running_loop().time() < deadline, f"{session_id} stays at {last}"
+            await asyncio.sleep(0.05)
         return found
 
     async def put_past(self, past: ForkPast) -> str:
