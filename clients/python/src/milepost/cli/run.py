@@ -15,7 +15,6 @@ from milepost.cli.json_form import json_line
 from milepost.cli.progress import display, follow
 from milepost.cli.tables import failure_lines, finding_line, results_table, state_word
 from milepost.client import Milepost
-from milepost.exceptions import FailedPrecondition
 from milepost.scenario.v1.scenario_pb2 import SumoOption
 from milepost.session.v1.session_pb2 import Engine, PhaseKind, PlannedPhase, Session, SessionSpec, SessionState
 
@@ -123,6 +122,7 @@ async def run(
     pace: Annotated[
         str | None, typer.Option(metavar="FACTOR", help="Simulated seconds per second from its begin on.")
     ] = None,
+    paused: Annotated[bool, typer.Option("--paused", help="Stand before the first step until told to go on.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Leave as soon as the session is created.")] = False,
 ) -> None:
     """Run a scenario and follow it to its end. Exit code 0 only when it completed."""
@@ -137,15 +137,14 @@ async def run(
         recovery=recovery_of(recovery),
         checkpoints=None if checkpoint_every is None else CheckpointPolicy(every_sim_s=checkpoint_every),
         plan=None if plan is None else plan_of(plan),
+        pace=0.0 if pace is None else pace_of(pace),
+        start_paused=paused,
     )
-    factor = 0.0 if pace is None else pace_of(pace)
     async with target.client() as client:
         spec.scenario_digest = await _scenario(client, target, path)
         session = await client.sessions.create(
             spec, session_id=session_id, display_name=name or Path(path).resolve().stem
         )
-        if factor:
-            await _set_pace(client, session.session_id, factor)
         if not detach:
             session = await _to_the_end(client, target, session)
     print_outcome(target, [session])
@@ -188,14 +187,6 @@ async def _scenario(client: Milepost, target: Target, path: str) -> str:
         if len(scenario.warnings) > _MAX_WARNINGS:
             sys.stderr.write(f"note: and {len(scenario.warnings) - _MAX_WARNINGS} more\n")
     return scenario.digest
-
-
-async def _set_pace(client: Milepost, session_id: str, factor: float) -> None:
-    """The command waits in the log for a worker; a session that is over before it comes needs no pace."""
-    try:
-        await client.sessions.pace(session_id, factor)
-    except FailedPrecondition as late:
-        sys.stderr.write(f"note: {late.message}\n")
 
 
 async def _to_the_end(client: Milepost, target: Target, session: Session) -> Session:
