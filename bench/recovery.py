@@ -80,15 +80,24 @@ class _Town:
                     return item
         raise RuntimeError(f"{session_id} ended before {sim_time_s:g} s")
 
-    def processes(self, session_id: str) -> set[int]:
-        """Those that simulate a session, and their sleeping copies: all stand in its directory."""
-        found: set[int] = set()
+    async def latest(self, session_id: str) -> Event:
+        """The last event of the log that is stored."""
+        return await anext(self.client.events.read(session_id, descending=True, page_size=1))
+
+    def processes(self, session_id: str) -> list[int]:
+        """The one that simulates a session, then its sleeping copies: all stand in its directory, the oldest runs."""
+        found: list[tuple[int, int]] = []
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 directory = (process / "cwd").readlink()
                 if directory.is_relative_to(self.running.folder) and f".{session_id}." in directory.name:
-                    found.add(int(process.name))
-        return found
+                    found.append((_start_ticks(process), int(process.name)))
+        return [pid for _, pid in sorted(found)]
+
+
+def _start_ticks(process: Path) -> int:
+    """Field 22 of proc(5)'s stat; the name before it may hold anything."""
+    return int((process / "stat").read_text().rpartition(")")[2].split()[19])
 
 
 @asynccontextmanager
@@ -111,15 +120,16 @@ class _Comeback:
     head_s: float
 
     @classmethod
-    async def of(cls, client: Milepost, session_id: str, *, after_attempt: int, after_seq: int = 0) -> "_Comeback":
-        """The next attempt that closes an interval."""
+    async def of(cls, client: Milepost, session_id: str, *, after: Event | None = None) -> "_Comeback":
+        """The first attempt, or the next after that of an event, that closes an interval."""
+        after = after or Event()
         moments: dict[str, Event] = {}
         async with (
             asyncio.timeout(_PATIENCE_S),
-            aclosing(client.events.watch(session_id, after_seq=after_seq)) as items,
+            aclosing(client.events.watch(session_id, after_seq=after.seq)) as items,
         ):
             async for item in items:
-                if isinstance(item, Event) and item.attempt > after_attempt:
+                if isinstance(item, Event) and item.attempt > after.attempt:
                     moments[item.WhichOneof("payload") or ""] = item
                     if item.HasField("interval_closed"):
                         break
@@ -141,18 +151,17 @@ def _moment(event: Event) -> float:
 async def _child_kills(town: _Town) -> None:
     """One session, whose process is killed again and again."""
     client, session_id = town.client, (await town.session()).session_id
-    early, last = await town.reached(session_id, 100.0), await town.reached(session_id, 250.0)
-    interval_s = (_moment(last) - _moment(early)) / (last.step - early.step) * INTERVAL_STEPS
+    early, late = await town.reached(session_id, 100.0), await town.reached(session_id, 250.0)
+    interval_s = (_moment(late) - _moment(early)) / (late.step - early.step) * INTERVAL_STEPS
     backs: list[tuple[float, _Comeback]] = []
     for _ in range(CHILD_KILLS):
-        [child] = town.processes(session_id)
         await _until(lambda: len(town.processes(session_id)) > 1)
+        child = town.processes(session_id)[0]
         await asyncio.sleep(_AFTER_COPY_S)
-        session = await client.sessions.get(session_id)
+        last = await town.latest(session_id)
         killed = time.time()
         os.kill(child, signal.SIGKILL)
-        back = await _Comeback.of(client, session_id, after_attempt=session.attempt, after_seq=last.seq)
-        last = await town.reached(session_id, back.head_s)
+        back = await _Comeback.of(client, session_id, after=last)
         backs.append((killed, back))
     await client.sessions.cancel(session_id)
     whole = [back.first_interval - killed for killed, back in backs]
@@ -174,7 +183,7 @@ async def _forks(town: _Town) -> None:
         called = time.time()
         fork = await client.sessions.fork(parent)
         answered.append(time.time() - called)
-        backs.append((called, await _Comeback.of(client, fork.session_id, after_attempt=0)))
+        backs.append((called, await _Comeback.of(client, fork.session_id)))
         await client.sessions.cancel(fork.session_id)
     await client.sessions.cancel(parent)
     told(f"ForkSession -> the fork's first interval, {VEHICLES:,} vehicles", "")
@@ -233,11 +242,12 @@ async def _worker_kills(town: _Town) -> None:
     bare: list[float] = []
     for _ in range(WORKER_KILLS):
         session_id = (await town.session()).session_id
-        last = await town.reached(session_id, KILL_AT_S)
+        await town.reached(session_id, KILL_AT_S)
         session = await client.sessions.get(session_id, full=True)
+        last = await town.latest(session_id)
         killed = time.time()
         os.kill(stack.pids[session.worker_id], signal.SIGKILL)
-        back = await _Comeback.of(client, session_id, after_attempt=session.attempt, after_seq=last.seq)
+        back = await _Comeback.of(client, session_id, after=last)
         await client.sessions.cancel(session_id)
         backs.append((killed, back))
         bare.append(await binary_s(session, town.scenario, until_s=back.head_s))

@@ -115,6 +115,10 @@ class AnswerReplays:
         # What was applied at the step itself came after it.
         del plan.journal[sum(entry.step < step for entry in past.journal) :]
         plan.replay_to_step, plan.hold_at_step = step, step
+        # Also the very last step is one to stand at.
+        plan.end_time_s = past.scene.begin_time_s + (step + 1) * past.scene.step_length_s
+        plan.stop_when_empty = False
+        plan.ClearField("goal")
         if kept is None:
             child, _ = await self._begin(plan, past, directory)
         else:

@@ -267,8 +267,10 @@ class FollowChild:
         if disk:
             # It would write the same again.
             return Ended(SessionFailed(failure=failure), self._step, self._sim_time_s)
-        # Standing where it was told to, it got as far as there is to get.
-        return Died(failure, self._outbox.gained or self._stands, self._step, self._sim_time_s)
+        # Standing where it was told to, it got as far as there is to get; what is too large while it stands would be
+        # again.
+        stood = self._stands and exited.cause in (None, ExitCause.ZYGOTE_LOST)
+        return Died(failure, self._outbox.gained or stood, self._step, self._sim_time_s)
 
     def _failure(self, reason: FailureReason.ValueType, message: str) -> Failure:
         words = last_words(self._session.directory / SUMO_LOG)

@@ -118,7 +118,11 @@ class Outbox:
             await self._arrived.wait()
             self._arrived.clear()
             self._hurry.clear()
+            before = self._durable_step
             await self.flush()
+            if self._durable_step == before:
+                # No interval left, so the first one that comes is not kept waiting.
+                continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LINGER_S):
                     await self._hurry.wait()
@@ -158,6 +162,7 @@ class Outbox:
             self._insert(item, SessionRecovered())
 
     def _insert(self, item: Record, payload: RecoveryJudged | SessionRecovered) -> None:
+        self._hurry.set()
         self._pending.append(record(payload, step=item.step, sim_time_s=item.sim_time_s))
 
     def _verdict(self, verdict: Verdict.ValueType) -> RecoveryJudged:

@@ -44,7 +44,7 @@ from sim_worker import main as sim_worker
 from sim_worker.settings import SimWorkerSettings
 
 POOL = "sumo-1_28_0"
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0
 CONFIG = "milton.sumocfg"
 # Of the bundled city's seven o'clock, s.
 BEGIN_S = 25200.0

@@ -139,6 +139,9 @@ async def test_the_state_at_a_past_time_is_that_of_the_run(stage: Rig) -> None:
         assert (state.step, state.sim_time_s) == (300, BEGIN_S + 300)
         assert state.kpis == interval.interval_closed.kpis
         assert len(state.vehicles.ids) == state.kpis.running
+        answer = await ask(stage, ReplayRequest(session_id=of, run=1, state_at_step=int(END_S)))
+        last = SimulationState.FromString(zstandard.decompress(answer.state_zstd))
+        assert (last.step, last.kpis.running) == (END_S, log[-1].session_completed.results.kpis.running)
         answer = await ask(stage, ReplayRequest(session_id=of, run=7, state_at_step=300))
         assert "no run 7" in answer.failed
         answer = await ask(stage, ReplayRequest(session_id="nobody", run=1, state_at_step=300))

@@ -30,10 +30,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CASES = FEATURES | {name: Hard(interventions=asked) for name, asked in CHANGES.items()}
 
-END_S = 220.0
-# There it stands, is changed and marked; it dies some intervals later.
+# There it stands, is changed and marked; it dies some intervals later, and stands once more before the end.
 MARK_S = 100.0
-# Simulated seconds a second: the way from the mark to the end would take a good half of one.
+LAST_S = 200.0
+END_S = 220.0
+# Simulated seconds a second on the way from the mark.
 PACE = 200.0
 SESSIONS_AT_ONCE = 8
 
@@ -45,8 +46,8 @@ async def hard_stage(stage: Rig) -> AsyncIterator[Rig]:
         yield stage
 
 
-async def marked(stage: Rig, scene: Scene, hard: Hard, *, fast: bool = False) -> str:
-    """A session that stands at the mark, changed, with a checkpoint; it moves on at its pace."""
+async def marked(stage: Rig, scene: Scene, hard: Hard, *, fast: bool = False, pace: float = PACE) -> str:
+    """A session that has stood at the mark, was changed, made a checkpoint, and is on its way to the last stand."""
     spec = SessionSpec(seed=3, ignore_route_errors=True)
     if fast:
         spec.recovery = RecoveryPolicy.RECOVERY_POLICY_FAST
@@ -59,36 +60,35 @@ async def marked(stage: Rig, scene: Scene, hard: Hard, *, fast: bool = False) ->
     command_id = await stage.ask(session_id, mark)
     log = await stage.until(session_id, lambda log: any(e.command_applied.command_id == command_id for e in log))
     assert not any(e.HasField("command_rejected") for e in log)
-    await stage.ask(session_id, CommandRequested(set_pace=SetPaceCommand(factor=PACE)))
+    await stage.ask(session_id, CommandRequested(set_pace=SetPaceCommand(factor=pace)))
+    await stage.ask(session_id, CommandRequested(run_until=RunUntilCommand(sim_time_s=LAST_S)))
     return session_id
 
 
-async def survived(stage: Rig, session_id: str, *, copies_too: bool) -> list[Event]:
-    """The log of a session whose process dies some intervals behind the mark, its copies with it or not."""
-    await stage.until(session_id, beyond(await mark_step(stage, session_id) + 30))
-    pids = simulating(session_id)
-    # Newest first: the process itself is the oldest.
-    for pid in pids[::-1] if copies_too else pids[:1]:
-        kill(pid)
-    await stage.until(session_id, has("recovery_judged"))
+async def to_its_end(stage: Rig, session_id: str) -> list[Event]:
+    """The log of a session that stands for the last time, or will, and is let go."""
+    await stage.until(session_id, lambda log: sum(e.HasField("paused") for e in log) == 2)
     await stage.ask(session_id, CommandRequested(set_pace=SetPaceCommand()))
     log = await stage.until(session_id, ended)
     assert log[-1].HasField("session_completed"), log[-1]
     return log
 
 
-async def mark_step(stage: Rig, session_id: str) -> int:
-    return next(e.step for e in await stage.log(session_id) if e.HasField("paused"))
-
-
 async def undisturbed(stage: Rig, scene: Scene, hard: Hard) -> list[Event]:
-    session_id = await marked(stage, scene, hard)
-    await stage.ask(session_id, CommandRequested(set_pace=SetPaceCommand()))
-    return await stage.until(session_id, ended)
+    return await to_its_end(stage, await marked(stage, scene, hard, pace=0))
 
 
-async def recovered(stage: Rig, scene: Scene, hard: Hard, *, copies_too: bool, fast: bool = False) -> list[Event]:
-    return await survived(stage, await marked(stage, scene, hard, fast=fast), copies_too=copies_too)
+async def killed(stage: Rig, scene: Scene, hard: Hard, *, copies_too: bool, fast: bool = False) -> list[Event]:
+    """The log of a session whose process dies some intervals behind the mark, its copies with it or not."""
+    session_id = await marked(stage, scene, hard, fast=fast)
+    mark = next(e.step for e in await stage.log(session_id) if e.HasField("paused"))
+    await stage.until(session_id, beyond(mark + 30))
+    pids = simulating(session_id)
+    # Newest first: the process itself is the oldest.
+    for pid in pids[::-1] if copies_too else pids[:1]:
+        kill(pid)
+    await stage.until(session_id, has("session_recovered"))
+    return await to_its_end(stage, session_id)
 
 
 def judged(log: list[Event]) -> list[tuple[int, int]]:
@@ -104,9 +104,9 @@ async def test_it_is_recovered_exactly_and_never_called_so_from_a_state_file(
     scene = await hard_stage.upload(tmp_path / "scenario", CONFIG)
     async with asyncio.TaskGroup() as tasks:
         plain = tasks.create_task(undisturbed(hard_stage, scene, hard))
-        woken = tasks.create_task(recovered(hard_stage, scene, hard, copies_too=False))
-        again = tasks.create_task(recovered(hard_stage, scene, hard, copies_too=True))
-        loaded = tasks.create_task(recovered(hard_stage, scene, hard, copies_too=True, fast=True))
+        woken = tasks.create_task(killed(hard_stage, scene, hard, copies_too=False))
+        again = tasks.create_task(killed(hard_stage, scene, hard, copies_too=True))
+        loaded = tasks.create_task(killed(hard_stage, scene, hard, copies_too=True, fast=True))
 
     expected = simulated(plain.result())
     assert judged(woken.result()) == [(Verdict.VERDICT_EXACT, StartKind.START_KIND_MEMORY_SNAPSHOT)]
@@ -119,3 +119,26 @@ async def test_it_is_recovered_exactly_and_never_called_so_from_a_state_file(
         assert [reason for reason in rejected if reason != "DIED"] in (["DIVERGED"], ["NOT_LOADED"])
         assert judged(loaded.result())[-1] == (Verdict.VERDICT_EXACT, StartKind.START_KIND_ORIGIN)
         assert simulated(loaded.result()) == expected
+
+
+async def test_what_went_on_from_a_state_file_agrees_with_the_origin_too(hard_stage: Rig, tmp_path: Path) -> None:
+    hard = Hard()
+    await asyncio.to_thread(lay_out, tmp_path / "scenario", hard)
+    scene = await hard_stage.upload(tmp_path / "scenario", CONFIG)
+    session_id = await marked(hard_stage, scene, hard, fast=True)
+    await hard_stage.until(session_id, beyond(int(MARK_S) + 30))
+    kill(simulating(session_id)[0])
+    log = await hard_stage.until(session_id, lambda log: sum(e.HasField("paused") for e in log) == 2)
+    assert judged(log) == [(Verdict.VERDICT_AGREED, StartKind.START_KIND_STATE_FILE)]
+    # Sums and means over trips of what comes behind the file are known to two decimals only, and say so.
+    approximate = [e.interval_closed.kpis.approximate_trips for e in log if e.HasField("interval_closed")]
+    assert not approximate[0]
+    assert approximate[-1]
+
+    made = next(e.checkpoint_committed.checkpoint for e in log if e.HasField("checkpoint_committed"))
+    for path in hard_stage.blob_folder.rglob(f"*{made.state_file.sha256}*"):
+        path.unlink()
+    for pid in simulating(session_id)[::-1]:
+        kill(pid)
+    log = await to_its_end(hard_stage, session_id)
+    assert judged(log)[1:] == [(Verdict.VERDICT_EXACT, StartKind.START_KIND_ORIGIN)]

@@ -230,24 +230,31 @@ async def test_terminating_keeps_results_and_is_applied(stage: Rig) -> None:
 
 
 async def test_three_deaths_without_progress_park_the_session_with_its_evidence(stage: Rig) -> None:
+    # It stands, and is too large: every attempt is killed before it closes an interval.
     async with stage.worker("w-poison"):
-        pause = CommandRequested(set_pace=SetPaceCommand(paused=True))
-        session_id = await stage.create(SessionSpec(seed=3), pause, end_s=END_S)
-        await stage.until(session_id, has("paused"))
-        for deaths in range(1, 5):
-            log = await stage.until(
-                session_id,
-                lambda log, deaths=deaths: ended(log) or sum(e.HasField("run_started") for e in log) == deaths,
-            )
-            if ended(log):
-                break
-            # The first one may have closed intervals: it is not counted then.
-            kill(simulating(session_id)[0])
+        session_id = await stage.create(SessionSpec(seed=3, start_paused=True, memory_limit_mib=1), end_s=END_S)
         log = await stage.until(session_id, ended)
     failure = log[-1].session_failed.failure
     assert failure.reason == FailureReason.FAILURE_REASON_POISONED
-    assert "three" in failure.message or "3" in failure.message
+    assert "3 attempts" in failure.message
+    assert "MEMORY_LIMIT" in failure.message or failure.last_words
+    claims = [event.attempt_claimed.fruitless_attempts for event in log if event.HasField("attempt_claimed")]
+    assert claims == [0, 1, 2]
     assert simulating(session_id) == []
+
+
+async def test_a_session_that_stands_is_not_given_up_however_often_its_process_is_killed(stage: Rig) -> None:
+    async with stage.worker("w-stands"):
+        session_id = await stage.create(SessionSpec(seed=3, start_paused=True), end_s=END_S)
+        await stage.until(session_id, has("paused"))
+        for lives in range(2, 7):
+            kill(simulating(session_id)[0])
+            await stage.until(
+                session_id, lambda log, lives=lives: sum(e.HasField("session_recovered") for e in log) == lives - 1
+            )
+        await full_speed(stage, session_id)
+        log = await stage.until(session_id, ended)
+    assert log[-1].HasField("session_completed")
 
 
 async def test_checkpoints_on_schedule_stand_where_the_schedule_says_and_only_the_last_are_kept(stage: Rig) -> None:

@@ -11,6 +11,8 @@ _DEFAULT_TYPE = "DEFAULT_VEHTYPE"
 _ROUTE_PREFIX = "milepost:"
 # MSMoveReminder::NOTIFICATION_VAPORIZED_TRACI, tc.REMOVE_VAPORIZED.
 _VAPORIZED = 3
+# tc.ROUTING_MODE_AGGREGATED: by the speeds that SUMO measures on edges.
+_MEASURED = 1
 
 
 def add_vehicle(looks: Looks, asked: AddVehicle) -> Changes:
@@ -86,7 +88,12 @@ def set_vehicle(looks: Looks, asked: SetVehicle) -> Changes:
 
 
 def _reroute_by_now(looks: Looks, vehicle_id: str) -> None:
-    looks.api.vehicle.rerouteTraveltime(vehicle_id, False)  # noqa: FBT003 TraCI's signature
+    # In any other mode SUMO 1.28 takes the travel times of an empty network, whatever it is asked for.
+    vehicle = looks.api.vehicle
+    mode = vehicle.getRoutingMode(vehicle_id)
+    vehicle.setRoutingMode(vehicle_id, _MEASURED)
+    vehicle.rerouteTraveltime(vehicle_id, False)  # noqa: FBT003 TraCI's signature
+    vehicle.setRoutingMode(vehicle_id, mode)
 
 
 def _route(looks: Looks, edges: list[str], type_id: str) -> list[str]:
