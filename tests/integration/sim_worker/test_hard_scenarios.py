@@ -60,8 +60,12 @@ async def marked(stage: Rig, scene: Scene, hard: Hard, *, fast: bool = False, pa
     command_id = await stage.ask(session_id, mark)
     log = await stage.until(session_id, lambda log: any(e.command_applied.command_id == command_id for e in log))
     assert not any(e.HasField("command_rejected") for e in log)
-    await stage.ask(session_id, CommandRequested(set_pace=SetPaceCommand(factor=pace)))
-    await stage.ask(session_id, CommandRequested(run_until=RunUntilCommand(sim_time_s=LAST_S)))
+    # In one append: between the two it would be on its way to the end.
+    await stage.append(
+        session_id,
+        CommandRequested(command_id="pace", set_pace=SetPaceCommand(factor=pace)),
+        CommandRequested(command_id="last", run_until=RunUntilCommand(sim_time_s=LAST_S)),
+    )
     return session_id
 
 
