@@ -48,6 +48,7 @@ bench: setup ## Print the published figures, side by side in one run.
 MINUTES ?= 10
 SEED ?= 1
 chaos: setup ## Kill everything for MINUTES, beginning with SEED, and judge every log (tests/resilience/README.md).
+	@$(BIN)/pytest -m long
 	@PYTHONPATH=tests $(BIN)/python -m resilience.chaos --minutes $(MINUTES) --seed $(SEED) --real
 
 lock: ## Resolve the dependencies anew and pin them in requirements.lock.

@@ -30,6 +30,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CASES = FEATURES | {name: Hard(interventions=asked) for name, asked in CHANGES.items()}
 
+# What SUMO's state files get wrong most often, and what they forget: in every `make test`.
+OFTEN = {
+    *("actuated signals", "sublane", "walks", "parking areas", "scale", "teleports", "Poisson flows"),
+    *("signal state", "closed lanes", "added vehicles"),
+}
+
 # There it stands, is changed and marked; it dies some intervals later, and stands once more before the end.
 MARK_S = 100.0
 LAST_S = 200.0
@@ -99,7 +105,12 @@ def judged(log: list[Event]) -> list[tuple[int, int]]:
     return [(e.recovery_judged.verdict, e.recovery_judged.start) for e in log if e.HasField("recovery_judged")]
 
 
-@pytest.mark.parametrize("name", CASES)
+def every_case() -> list[pytest.ParameterSet]:
+    """All of them; those that `make test` has no time for are marked."""
+    return [pytest.param(name, marks=() if name in OFTEN else pytest.mark.long) for name in CASES]
+
+
+@pytest.mark.parametrize("name", every_case())
 async def test_it_is_recovered_exactly_and_never_called_so_from_a_state_file(
     hard_stage: Rig, tmp_path: Path, name: str
 ) -> None:
