@@ -16,6 +16,7 @@ DISK_MIB = 128
 FULL_S = 3.0
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_sessions_go_on_when_a_full_disk_has_room_again(tmp_path: Path) -> None:
     async with small_disk(tmp_path / "stack" / "data", DISK_MIB) as disk:

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 SELFTEST_TIMEOUT_S = 110.0
 
 
+@pytest.mark.long
 async def test_an_installation_is_tried_from_creation_to_verification_and_a_killed_worker_costs_nothing():
     process = await start_milepost("selftest", "--embedded", "--output", "json", environment={})
     out, _ = await asyncio.wait_for(process.communicate(), SELFTEST_TIMEOUT_S)
