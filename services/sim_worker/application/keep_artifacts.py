@@ -37,15 +37,7 @@ class KeepArtifacts:
         return [await self._keep(path, directory) for path in kept[:MAX_ARTIFACTS]]
 
     async def _keep(self, path: Path, directory: Path) -> ArtifactStored:
-        sha256, size = await asyncio.to_thread(digest_of_file, path, limit_bytes=self.limit_bytes)
-        while True:
-            try:
-                if await self.blobs.missing([sha256]):
-                    await self.blobs.put_file(path, sha256=sha256, size_bytes=size)
-                break
-            except grpc.aio.AioRpcError as error:
-                log.warning("artifact waits for the store", artifact=path.name, status=error.code().name)
-                await asyncio.sleep(_RETRY_WAIT_S)
+        sha256, size = await keep_file(self.blobs, path, limit_bytes=self.limit_bytes)
         return ArtifactStored(
             artifact=Artifact(
                 name=path.relative_to(directory).as_posix(),
@@ -54,3 +46,17 @@ class KeepArtifacts:
                 truncated=path.stat().st_size > size,
             )
         )
+
+
+async def keep_file(blobs: Blobs, path: Path, *, limit_bytes: int) -> tuple[str, int]:
+    """Store the first `limit_bytes` of a file; its digest and size. Waits while the store does not answer."""
+    sha256, size = await asyncio.to_thread(digest_of_file, path, limit_bytes=limit_bytes)
+    while True:
+        try:
+            if await blobs.missing([sha256]):
+                await blobs.put_file(path, sha256=sha256, size_bytes=size)
+        except grpc.aio.AioRpcError as error:
+            log.warning("a file waits for the store", file=path.name, status=error.code().name)
+            await asyncio.sleep(_RETRY_WAIT_S)
+        else:
+            return sha256, size

@@ -23,9 +23,11 @@ from milepost.event.v1.event_pb2 import (
     ResourceUsed,
 )
 from milepost.session.v1.session_pb2 import Engine, ResourceUsage
-from runtime.blobs import Blobs, digest_of_file
+from runtime.blobs import Blobs
 from session_log.codec import record
 from session_log.past import Past
+from sim_worker.application.choose_start import state_file_name
+from sim_worker.application.keep_artifacts import keep_file
 from sim_worker.application.outbox import Outbox
 from sim_worker.application.session import Session
 from sim_worker.application.snapshots import Kept, Snapshots
@@ -142,7 +144,9 @@ class MakeCheckpoints:
         """Make one at the next boundary. Raises ChildRefused, ChildGone."""
         made = self._begun(cause, checkpoint_id)
         made.name, made.pinned = name, pinned
-        if state_file or self._policy.state_files:
+        # What an intervention waits for is a copy, never the store.
+        always = self._policy.state_files and cause != CheckpointCause.CHECKPOINT_CAUSE_INTERVENTION
+        if state_file or always:
             self._put(CheckpointStarted(checkpoint_id=made.checkpoint_id))
             place = await self._write_state(made)
         elif self._copies:
@@ -229,16 +233,14 @@ class MakeCheckpoints:
         )
 
     async def _write_state(self, made: Checkpoint) -> SnapshotPlace:
-        name = f"state-{made.checkpoint_id}.xml.gz"
+        name = state_file_name(made)
         try:
             written = await self._child.write_state(name)
         except ChildRefused as error:
             self._put(CheckpointFailed(checkpoint_id=made.checkpoint_id, message=str(error)))
             raise
         path = self._session.directory / name
-        sha256, size = await asyncio.to_thread(digest_of_file, path, limit_bytes=MAX_STATE_FILE_BYTES)
-        if await self._blobs.missing([sha256]):
-            await self._blobs.put_file(path, sha256=sha256, size_bytes=size)
+        sha256, size = await keep_file(self._blobs, path, limit_bytes=MAX_STATE_FILE_BYTES)
         path.unlink()
         assert self._session.started is not None
         made.state_file.CopyFrom(
