@@ -7,7 +7,7 @@ import re
 import signal
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import grpc
@@ -60,6 +60,8 @@ class Rig:
         self.blobs = Blobs(BlobServiceStub(channel))
         self.reader = LogReader(EventServiceStub(channel), js)
         self.blob_folder = folder / "blobs"
+        # The store stops for the time of the body.
+        self.store_away: Callable[[], AbstractAsyncContextManager[None]]
         self._store = store
         self._folder = folder
         self._nats_url = nats_url
@@ -193,10 +195,21 @@ async def rig(folder: Path) -> AsyncIterator[tuple[Rig, Broker]]:
             database_url=f"sqlite+aiosqlite:///{folder / 'events.db'}",
             blob_url=f"file://{folder / 'blobs'}",
         )
-        async with _serving(event_store.serve, settings) as store:
+        async with AsyncExitStack() as running:
+            store = await running.enter_async_context(_serving(event_store.serve, settings))
             client = await connect(broker.url, name="test", appends=True)
+
+            @asynccontextmanager
+            async def store_away() -> AsyncIterator[None]:
+                await running.aclose()
+                yield
+                there = settings.model_copy(update={"listen": store.address})
+                await running.enter_async_context(_serving(event_store.serve, there))
+
             async with grpc.aio.insecure_channel(store.address) as channel:
-                yield Rig(jetstream(client), store.address, channel, folder, broker.url), broker
+                stage = Rig(jetstream(client), store.address, channel, folder, broker.url)
+                stage.store_away = store_away
+                yield stage, broker
             await disconnect(client)
 
 

@@ -123,3 +123,22 @@ async def test_a_state_file_is_written_while_the_simulation_goes_on(stage: Rig) 
             assert await stage.blobs.get_bytes(made.state_file.sha256, limit_bytes=1 << 30)
         await stage.ask(session_id, CommandRequested(set_pace=SetPaceCommand()))
         await stage.until(session_id, ended)
+
+
+async def test_a_state_file_waits_for_a_store_that_is_away_and_costs_its_session_nothing(stage: Rig) -> None:
+    async with stage.worker("w-waits"):
+        pace = CommandRequested(set_pace=SetPaceCommand(factor=100))
+        session_id = await stage.create(spec(), pace, end_s=END_S)
+        await stage.until(session_id, lambda log: len(intervals(log)) > 3)
+        async with stage.store_away():
+            wanted = CheckpointCommand(checkpoint_id="late", state_file=True)
+            await stage.ask(session_id, CommandRequested(checkpoint=wanted))
+            log = await stage.until(session_id, has("checkpoint_started"))
+            began = log[-1].step
+            # It goes on meanwhile, and nothing is committed that is not stored.
+            log = await stage.until(session_id, lambda log: intervals(log)[-1] > began + 50)
+            assert not has("checkpoint_committed")(log)
+        await stage.until(session_id, has("checkpoint_committed"))
+        await stage.ask(session_id, CommandRequested(set_pace=SetPaceCommand()))
+        log = await stage.until(session_id, ended)
+    assert log[-1].HasField("session_completed"), log[-1]

@@ -182,7 +182,11 @@ def _clock(at: Timestamp) -> str:
 
 def kpi_rows(kpis: Kpis) -> list[tuple[str, str]]:
     """Name and value of every KPI, in the contract's order."""
-    return [(kpi.name.replace("_", " "), f"{getattr(kpis, kpi.name):.12g}") for kpi in Kpis.DESCRIPTOR.fields]
+    return [
+        (kpi.name.replace("_", " "), f"{getattr(kpis, kpi.name):.12g}")
+        for kpi in Kpis.DESCRIPTOR.fields
+        if kpi.type != kpi.TYPE_BOOL
+    ]
 
 
 def scenarios_table(scenarios: Iterable[Scenario]) -> Table:
