@@ -17,6 +17,7 @@ from milepost.event.v1.event_pb2 import (
     Verdict,
 )
 from milepost.session.v1.session_pb2 import SessionSpec
+from runtime import blobs
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -125,7 +126,11 @@ async def test_a_state_file_is_written_while_the_simulation_goes_on(stage: Rig) 
         await stage.until(session_id, ended)
 
 
-async def test_a_state_file_waits_for_a_store_that_is_away_and_costs_its_session_nothing(stage: Rig) -> None:
+async def test_a_state_file_waits_for_a_store_that_is_away_and_costs_its_session_nothing(
+    stage: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An outage that outlasts a call, without the ten seconds that takes.
+    monkeypatch.setattr(blobs, "_SMALL_TIMEOUT_S", 0.2)
     async with stage.worker("w-waits"):
         pace = CommandRequested(set_pace=SetPaceCommand(factor=100))
         session_id = await stage.create(spec(), pace, end_s=END_S)
