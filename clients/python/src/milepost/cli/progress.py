@@ -112,6 +112,7 @@ async def follow(
 ) -> Session:
     """Show a session until its end; the FULL session then. Raises MilepostError."""
     view, end_seq = RunView.of(session), 0
+    told_seq, rest_seq = after_seq, None
     shown.show(view)
     async with aclosing(client.events.watch(session.session_id, after_seq=after_seq)) as items:
         async for item in items:
@@ -120,13 +121,17 @@ async def follow(
             if isinstance(item, Event):
                 view.apply(item)
                 shown.show(view)
+                told_seq = item.seq
             elif isinstance(item, Terminal):
                 end_seq = item.seq
             elif isinstance(item, CaughtUp):
                 # What is said of a session after its end (a fork, a new name) hides the end from its watchers.
                 session = await client.sessions.get(session.session_id, full=True, min_seq=item.seq)
-                if session.state in END_STATES:
-                    return session
+                told_seq = max(told_seq, item.seq)
+                # The answer may know of more than has been told: the end is the end once it was shown.
+                rest_seq = session.seq if session.state in END_STATES else None
+            if rest_seq is not None and told_seq >= rest_seq:
+                return session
     # What is stored may not have reached the session API yet.
     return await client.sessions.get(session.session_id, full=True, min_seq=end_seq)
 
