@@ -134,7 +134,8 @@ async def test_of_two_steps_the_later_one_counts(city: City, zygote: Zygote, eng
         await child.command(ChildCommand(command_id="short", step=StepCommand(steps=7)))
         await heard.until("halted", count=2)
     applied = {applied.command_id: applied.step for applied in heard.others["applied"]}
-    assert applied["long"] == 20
+    # The new pace set it going, so both find it under way.
+    assert 20 <= applied["long"] <= applied["short"]
     assert halts(heard) == [20, applied["short"] + 7]
 
 

@@ -262,6 +262,13 @@ def simulating(session_id: str) -> list[int]:
     return sorted(found)
 
 
+async def at_rest(session_id: str) -> None:
+    """Wait until nothing simulates a session any more: a killed process takes its time to give its memory back."""
+    async with asyncio.timeout(10):
+        while simulating(session_id):
+            await asyncio.sleep(0.02)
+
+
 def kill(pid: int) -> None:
     """As a crash would."""
     os.kill(pid, signal.SIGKILL)

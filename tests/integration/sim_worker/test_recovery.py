@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from rig import Rig, beyond, ended, has, intervals, kill, simulated, simulating, slow
+from rig import Rig, at_rest, beyond, ended, has, intervals, kill, simulated, simulating, slow
 
 from milepost.checkpoint.v1.checkpoint_pb2 import CheckpointPolicy
 from milepost.event.v1 import event_pb2 as pb
@@ -85,7 +85,7 @@ async def test_a_killed_child_goes_on_from_a_sleeping_copy(stage: Rig, undisturb
     claims = [event.attempt_claimed.because for event in log if event.HasField("attempt_claimed")]
     assert claims == [ClaimReason.CLAIM_REASON_NEW, ClaimReason.CLAIM_REASON_CHILD_DIED]
     assert simulated(log) == expected
-    assert simulating(session_id) == []
+    await at_rest(session_id)
 
 
 async def test_a_child_killed_before_any_copy_begins_again_at_the_origin(stage: Rig, undisturbed: dict) -> None:  # type: ignore[type-arg]
@@ -240,7 +240,7 @@ async def test_three_deaths_without_progress_park_the_session_with_its_evidence(
     assert "MEMORY_LIMIT" in failure.message or failure.last_words
     claims = [event.attempt_claimed.fruitless_attempts for event in log if event.HasField("attempt_claimed")]
     assert claims == [0, 1, 2]
-    assert simulating(session_id) == []
+    await at_rest(session_id)
 
 
 async def test_a_session_that_stands_is_not_given_up_however_often_its_process_is_killed(stage: Rig) -> None:
@@ -266,7 +266,7 @@ async def test_checkpoints_on_schedule_stand_where_the_schedule_says_and_only_th
     assert [checkpoint.step for checkpoint in made] == list(range(60, int(END_S), 60))
     gone = [e.checkpoint_deleted.checkpoint_id for e in log if e.HasField("checkpoint_deleted")]
     assert gone == [checkpoint.checkpoint_id for checkpoint in made[:-3]]
-    assert simulating(session_id) == []
+    await at_rest(session_id)
 
 
 async def test_a_session_beyond_its_wall_time_fails_saying_so(stage: Rig) -> None:
