@@ -255,11 +255,13 @@ def simulating(session_id: str) -> list[int]:
         if entry.name.isdigit():
             try:
                 inside = f".{session_id}." in str((entry / "cwd").readlink())
+                # Pids begin again from the start once they have run out.
+                began = int((entry / "stat").read_text().rpartition(")")[2].split()[19])
             except OSError:
                 continue
             if inside:
-                found.append(int(entry.name))
-    return sorted(found)
+                found.append((began, int(entry.name)))
+    return [pid for _, pid in sorted(found)]
 
 
 async def at_rest(session_id: str) -> None:
