@@ -1,6 +1,6 @@
 """Fold a log's events into the past of one of its runs (see past.py)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -8,6 +8,7 @@ from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint
 from milepost.event.v1.event_pb2 import (
     CommandRequested,
     Event,
+    ForkPast,
     JournalEntry,
     RunCause,
     RunOpened,
@@ -32,6 +33,7 @@ class _Run:
     journal_length: int = 0
     journal: list[JournalEntry] = field(default_factory=list)
     recorded: list[Event] = field(default_factory=list)
+    rebased: list[Checkpoint] = field(default_factory=list)
     head_step: int = 0
     pacing: Pacing = field(default_factory=Pacing)
     number: int = 1
@@ -65,6 +67,11 @@ class _Run:
     def whole_journal(self) -> list[JournalEntry]:
         """Inherited, then own."""
         return [*(self.base.whole_journal()[: self.journal_length] if self.base else ()), *self.journal]
+
+    def whole_rebased(self) -> list[Checkpoint]:
+        """Inherited, then own."""
+        inherited = self.base.whole_rebased() if self.base else []
+        return [*(made for made in inherited if made.step <= self.step), *self.rebased]
 
     def whole_record(self) -> list[Event]:
         """Inherited, then own. What a base closed early because it ended there is not part of a longer run."""
@@ -105,12 +112,12 @@ def _copy_inputs(source: SessionSpec, target: SessionSpec) -> None:
     target.options.extend(source.options)
 
 
-def past_of(events: Iterable[Event], run: int, origin: Sequence[JournalEntry] = ()) -> Past:
+def past_of(events: Iterable[Event], run: int, origin: ForkPast | None = None) -> Past:
     """The past of a run from a log's events, which may be of PAST_KINDS only. Raises ValueError for an unknown run.
 
-    `origin` is the journal of the ForkPast that SessionCreated names, where it names one.
+    `origin` is the ForkPast that SessionCreated names, where it names one.
     """
-    log = _Log(origin)
+    log = _Log(origin or ForkPast())
     for event in events:
         log.take(event)
     if run not in log.runs:
@@ -128,6 +135,7 @@ def past_of(events: Iterable[Event], run: int, origin: Sequence[JournalEntry] = 
         head_step=found.head_step,
         pacing=found.pacing,
         checkpoints=tuple(log.checkpoints.values()),
+        rebased=found.whole_rebased(),
         ancestors=found.reaches(),
         started_at=found.started_at,
         completed=found.completed,
@@ -137,7 +145,7 @@ def past_of(events: Iterable[Event], run: int, origin: Sequence[JournalEntry] = 
 class _Log:
     """A log as it is read, event by event."""
 
-    def __init__(self, origin: Sequence[JournalEntry]) -> None:
+    def __init__(self, origin: ForkPast) -> None:
         self.created = SessionCreated()
         self.runs: dict[int, _Run] = {}
         self.checkpoints: dict[str, Checkpoint] = {}
@@ -175,6 +183,8 @@ class _Log:
             case "checkpoint_committed":
                 made = event.checkpoint_committed.checkpoint
                 self.checkpoints[made.checkpoint_id] = made
+                if made.state_file.rebased:
+                    self._current.rebased.append(made)
             case "checkpoint_pinned":
                 if pinned := self.checkpoints.get(event.checkpoint_pinned.checkpoint_id):
                     pinned.pinned = event.checkpoint_pinned.pinned
@@ -193,8 +203,9 @@ class _Log:
             created.spec,
             created.scene,
             step=fork.step,
-            journal_length=len(self._origin),
-            journal=list(self._origin),
+            journal_length=len(self._origin.journal),
+            journal=list(self._origin.journal),
+            rebased=list(self._origin.rebased),
             head_step=fork.step,
             pacing=Pacing(created.spec.pace, hold_at_step=fork.step if created.spec.start_paused else None),
         )

@@ -74,6 +74,8 @@ class Past:
     pacing: Pacing
     checkpoints: Sequence[Checkpoint] = field(default=())
     """Those that stand, of all runs, oldest first."""
+    rebased: Sequence[Checkpoint] = field(default=())
+    """Where the simulation went on from a state file (REBASE), in order, deleted ones too."""
     ancestors: Sequence[Reach] = field(default=())
     """The runs it continues, nearest first."""
     started_at: datetime | None = None

@@ -15,7 +15,7 @@ from milepost.event.v1.event_pb2 import (
     CommandRequested,
     Event,
     EventKind,
-    JournalEntry,
+    ForkPast,
     RunStarted,
     SessionCreated,
     SessionDeleted,
@@ -125,7 +125,7 @@ class LogReader:
         *,
         run: int = 0,
         upto_seq: int | None = None,
-        origin: Sequence[JournalEntry] = (),
+        origin: ForkPast | None = None,
     ) -> Past:
         """The past of a run (0: the latest), up to `upto_seq`; `origin` as in `fold_past.past_of`.
 

@@ -24,7 +24,9 @@ from sim_worker.application.fetch_past import FetchPast
 from sim_worker.application.keep_artifacts import KeepArtifacts
 from sim_worker.application.look_out import LookOut
 from sim_worker.application.prepare_scene import PrepareScene
+from sim_worker.application.rebase import Rebase
 from sim_worker.application.relieve_pressure import RelievePressure
+from sim_worker.application.replay import ReplayTools
 from sim_worker.application.run_attempt import RunAttempt
 from sim_worker.application.simulate import Limits, Simulate
 from sim_worker.application.snapshots import Snapshots
@@ -70,14 +72,17 @@ async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
         snapshots = Snapshots()
         fetch_past = FetchPast(reader, blobs)
         prepare_scene = PrepareScene(SceneFiles(settings.work_dir / "cache", blobs))
+        choose_start = ChooseStart(snapshots, prepare_scene, blobs, zygote)
+        keep_artifacts = KeepArtifacts(blobs, settings.artifact_limit_mib * _MIB)
         simulate = Simulate(zygote, limits, broker, reader, interests, snapshots, blobs, settings.worker_id)
         run_attempt = RunAttempt(
             js=js,
             reader=reader,
             fetch_past=fetch_past,
-            choose_start=ChooseStart(snapshots, prepare_scene, blobs, zygote),
+            choose_start=choose_start,
+            rebase=Rebase(choose_start, keep_artifacts),
             simulate=simulate,
-            end=EndSession(KeepArtifacts(blobs, settings.artifact_limit_mib * _MIB), fetch_past),
+            end=EndSession(keep_artifacts, fetch_past),
             look_out=LookOut(broker),
             snapshots=snapshots,
             sessions_folder=sessions_folder,
@@ -98,7 +103,8 @@ async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
         )
         machine = Machine(sessions_folder, settings.min_memory_mib * _MIB, settings.min_disk_mib * _MIB)
         relieve = RelievePressure(machine, work, simulate.children, lambda key: disk_bytes(sessions_folder, key))
-        replays = AnswerReplays(broker, reader, fetch_past, prepare_scene, zygote, limits, snapshots, sessions_folder)
+        tools = ReplayTools(prepare_scene, zygote, limits, snapshots, blobs)
+        replays = AnswerReplays(broker, reader, fetch_past, tools, sessions_folder)
         await answer_questions(broker, worker_id=settings.worker_id, answer=AnswerQuestion(work, simulate.children))
         await answer_replays(broker, pool=settings.pool, answer=replays)
 

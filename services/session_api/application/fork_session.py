@@ -126,6 +126,7 @@ class ForkSession:
             step=place.step,
             sim_time_s=place.sim_time_s,
             past_sha256=await self.blobs.put_bytes(past.SerializeToString(deterministic=True)),
+            state_sha256=past.rebased[-1].state_file.sha256 if past.rebased else "",
         )
         created = SessionCreated(
             tenant=caller.tenant,
@@ -153,6 +154,7 @@ class ForkSession:
             sumo_version=execution.sumo_version or origin.sumo_version,
             libm_fingerprint=execution.libm_fingerprint or origin.libm_fingerprint,
             journal=place.past.journal[: place.journal_length],
+            rebased=[made for made in place.past.rebased if made.step <= place.step],
         )
         if 0 < origin.digest_step <= place.step:
             past.state_digest, past.digest_step = origin.state_digest, origin.digest_step

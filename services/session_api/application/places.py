@@ -42,7 +42,7 @@ class Places:
     async def past(self, tenant: str, session_id: str, log: LogSoFar, *, run: int = 0) -> Past:
         """The past of a run; 0: the latest. Raises ValueError for an unknown run."""
         origin = await self.origin(log)
-        return await self.reader.read_past(tenant, session_id, run=run, origin=origin.journal)
+        return await self.reader.read_past(tenant, session_id, run=run, origin=origin)
 
     async def origin(self, log: LogSoFar) -> ForkPast:
         """What a forked session brought along; empty for others."""

@@ -46,7 +46,10 @@ def check_spec(spec: SessionSpec, scene: Scene) -> None:
         if count > 1
     ]
     if spec.recovery == RecoveryPolicy.RECOVERY_POLICY_REBASE:
-        violations.append(FieldViolation("spec.recovery", "REBASE is not served yet; EXACT and FAST are"))
+        if not spec.checkpoints.every_sim_s:
+            violations.append(FieldViolation("spec.checkpoints.every_sim_s", "REBASE needs a schedule"))
+        if spec.engine == Engine.ENGINE_TRACI:
+            violations.append(FieldViolation("spec.recovery", "REBASE needs libsumo"))
     if violations:
         raise fields_invalid(violations)
 

@@ -18,9 +18,10 @@ import zstandard
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from milepost.checkpoint.v1.checkpoint_pb2 import RecoveryPolicy
 from milepost.child.v1.child_pb2 import Finished, FromChild, Plan, Stop, ToChild
 from milepost.dispatch.v1.dispatch_pb2 import ReplayAnswer, ReplayRequest, RunVerified, Working
-from milepost.event.v1.event_pb2 import Event, IntervalClosed, ScenePrepared
+from milepost.event.v1.event_pb2 import Event, IntervalClosed
 from milepost.event.v1.record_pb2 import Record
 from milepost.session.v1.session_pb2 import CompletionReason, Results
 from session_log.codec import kind_of, record
@@ -29,13 +30,12 @@ from session_log.reader import LogReader, UnknownSession
 from sim_worker.application.comparable import clear_trips, judge_of
 from sim_worker.application.difference import difference
 from sim_worker.application.fetch_past import FetchPast
-from sim_worker.application.prepare_scene import PrepareScene, SceneFailed
-from sim_worker.application.session import Key
-from sim_worker.application.simulate import Limits, plan_of
-from sim_worker.application.snapshots import Kept, Snapshots
+from sim_worker.application.prepare_scene import SceneFailed
+from sim_worker.application.replay import Replay, ReplayTools
+from sim_worker.application.simulate import plan_of
 from sim_worker.domain.judge import Diverged, Judge, Simulated
 from sim_worker.gateways.child_process import Child, ChildGone, ChildRefused
-from sim_worker.gateways.zygote import Zygote, ZygoteFailed
+from sim_worker.gateways.zygote import ZygoteFailed
 
 log = structlog.get_logger()
 
@@ -63,10 +63,7 @@ class AnswerReplays:
     broker: Client
     reader: LogReader
     fetch_past: FetchPast
-    prepare_scene: PrepareScene
-    zygote: Zygote
-    limits: Limits
-    snapshots: Snapshots
+    tools: ReplayTools
     folder: Path
     _free: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_AT_ONCE))
     _step: int = 0
@@ -105,12 +102,12 @@ class AnswerReplays:
         key = request.tenant, request.session_id
         so_far = await self.reader.read(*key)
         fork = await self.fetch_past.fork_past(so_far.created)
-        return await self.reader.read_past(*key, run=request.run, origin=fork.journal)
+        return await self.reader.read_past(*key, run=request.run, origin=fork)
 
     async def _state(self, request: ReplayRequest, past: Past, directory: Path) -> bytes:
         step = request.state_at_step
         key = request.tenant, request.session_id
-        kept = self.snapshots.best(key, past, upto_step=step)
+        kept = self.tools.snapshots.best(key, past, upto_step=step)
         plan = self._plan(past)
         # What was applied at the step itself came after it.
         del plan.journal[sum(entry.step < step for entry in past.journal) :]
@@ -119,46 +116,48 @@ class AnswerReplays:
         plan.end_time_s = past.scene.begin_time_s + (step + 1) * past.scene.step_length_s
         plan.stop_when_empty = False
         plan.ClearField("goal")
-        if kept is None:
-            child, _ = await self._begin(plan, past, directory)
-        else:
-            child = await self._wake(plan, past, directory, kept, key)
+        replay = Replay(self.tools, past, plan, directory)
         try:
+            if kept is not None:
+                await replay.from_copy(kept, key)
+            elif not await replay.from_file(upto_step=step):
+                await replay.from_origin()
             state: asyncio.Task[bytes] | None = None
-            async with contextlib.aclosing(child.messages()) as messages:
+            async with contextlib.aclosing(replay.messages()) as messages:
                 async for message in messages:
                     self._note(message)
                     if message.HasField("failed"):
                         raise CannotAnswer(message.failed.message)
                     # It stands at the step, or the run ended there.
                     if message.HasField("halted") and message.halted.step >= step and state is None:
-                        state = asyncio.create_task(_described(child))
-                        state.add_done_callback(lambda _: child.kill())
+                        state = asyncio.create_task(_described(replay.child))
+                        state.add_done_callback(lambda _: replay.child.kill())
             if state is None:
                 raise CannotAnswer(f"the simulation ended before step {step}")
             return await state
         finally:
-            await _gone(child)
+            await replay.close()
 
     async def _verify(self, past: Past, directory: Path) -> RunVerified:
         recorded = list(past.recorded)
-        judge = judge_of(recorded)
+        judge = judge_of(recorded, rebasing=past.spec.recovery == RecoveryPolicy.RECOVERY_POLICY_REBASE)
         plan, completed = self._plan(past), past.completed
         if completed is not None and completed.session_completed.results.reason == _TERMINATED:
             # It ended where it was told to, and is told so again.
             plan.replay_to_step = plan.hold_at_step = completed.step
-        child, prepared = await self._begin(plan, past, directory)
+        replay = Replay(self.tools, past, plan, directory)
         try:
+            await replay.from_origin()
             judged = _Judged(judge, past.created.forked_from.step if past.created.HasField("forked_from") else -1)
-            judged.take(record(prepared))
-            async with contextlib.aclosing(child.messages()) as messages:
+            judged.take(record(replay.prepared))
+            async with contextlib.aclosing(replay.messages()) as messages:
                 async for message in messages:
                     self._note(message)
                     judged.take(_record_of(message))
                     if message.HasField("failed"):
                         raise CannotAnswer(message.failed.message)
                     if message.HasField("halted"):
-                        await child.send(ToChild(stop=Stop()))
+                        await replay.child.send(ToChild(stop=Stop()))
                     if message.HasField("finished") and completed is not None:
                         return _compared(message.finished, completed, judge)
                     if completed is None and not judge.deliberating:
@@ -171,30 +170,15 @@ class AnswerReplays:
                 difference=difference(there, diverged.computed),
             )
         finally:
-            await _gone(child)
+            await replay.close()
         raise CannotAnswer(f"the simulation ended after {judge.equal} of {len(recorded)} records")
 
     def _plan(self, past: Past) -> Plan:
         plan = plan_of(past, ())
         plan.run_ahead_intervals = plan.replay_to_step = _NO_BOUND
-        plan.file_size_limit_bytes = self.limits.file_size_limit_mib * 1024 * 1024
-        plan.niceness = self.limits.niceness
+        plan.file_size_limit_bytes = self.tools.limits.file_size_limit_mib * 1024 * 1024
+        plan.niceness = self.tools.limits.niceness
         return plan
-
-    async def _begin(self, plan: Plan, past: Past, directory: Path) -> tuple[Child, ScenePrepared]:
-        scene = await self.prepare_scene(past.spec, past.scene, directory)
-        plan.arguments.extend(scene.arguments)
-        return await self.zygote.launch(plan, directory, self.limits.of(past.spec)), scene.prepared
-
-    async def _wake(self, plan: Plan, past: Past, directory: Path, kept: Kept, key: Key) -> Child:
-        for folder in ("scene", "outputs"):
-            (directory / folder).mkdir(parents=True, exist_ok=True)
-        child = await kept.snapshot.wake(
-            plan, keep_as=f"{kept.snapshot.snapshot_id}+", directory=directory, limits=self.limits.of(past.spec)
-        )
-        if child.kept is not None:
-            self.snapshots.keep(key, Kept(kept.run, child.kept, kept.started, kept.checkpoint_id))
-        return child
 
     def _note(self, message: FromChild) -> None:
         if message.HasField("interval"):
@@ -210,12 +194,6 @@ class AnswerReplays:
 async def _described(child: Child) -> bytes:
     state = await child.describe()
     return zstandard.compress(state.SerializeToString())
-
-
-async def _gone(child: Child) -> None:
-    child.kill()
-    await asyncio.shield(child.exited())
-    child.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,12 @@ class AttemptLog:
             taken.append(self.commands.get_nowait())
         return taken
 
+    def begin_again(self) -> None:
+        """Another process goes on: what is still open is asked of it anew."""
+        self._seen_commands.clear()
+        self.commands = asyncio.Queue()
+        self._note_commands()
+
     async def request(self, command: CommandRequested) -> None:
         """Ask something of the session in the worker's own name."""
         await self.append([record(command)])

@@ -11,9 +11,11 @@ from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint, RecoveryPolicy
 from milepost.event.v1.event_pb2 import StartKind, StartRejected
 from runtime.blobs import BlobCorrupt, BlobMissing, Blobs
 from session_log.codec import record
+from session_log.past import Past
 from sim_worker.application.prepare_scene import PrepareScene
 from sim_worker.application.session import Session, Start
 from sim_worker.application.snapshots import Snapshots
+from sim_worker.application.write_state import state_file_name
 from sim_worker.gateways.zygote import Zygote
 
 log = structlog.get_logger()
@@ -33,12 +35,11 @@ class ChooseStart:
         """The next start that was not rejected. Raises SceneFailed, Fenced."""
         if (copy := self._own_copy(session, rejected) or self._parents_copy(session, rejected)) is not None:
             return copy
-        if session.past.spec.recovery == RecoveryPolicy.RECOVERY_POLICY_FAST:
-            for made in reversed(session.past.checkpoints):
-                start = Start(StartKind.START_KIND_STATE_FILE, made.step, checkpoint=made)
-                if start.name not in rejected and self._fits(session, made) and await self._load(session, made):
-                    return start
-        await self._lay_out(session)
+        for made in self._files(session):
+            start = Start(StartKind.START_KIND_STATE_FILE, made.step, checkpoint=made)
+            if start.name not in rejected and await self._load(session, made):
+                return start
+        await self.lay_out(session)
         return Start()
 
     async def reject(self, session: Session, start: Start, reason: str, message: str = "") -> None:
@@ -68,12 +69,16 @@ class ChooseStart:
             (session.directory / folder).mkdir(parents=True, exist_ok=True)
         return _unless(rejected, Start(StartKind.START_KIND_MEMORY_SNAPSHOT, kept.step, kept, parent=key))
 
-    def _fits(self, session: Session, made: Checkpoint) -> bool:
-        return (
-            made.HasField("state_file")
-            and made.step <= session.past.head_step
-            and session.past.holds(run=made.run, step=made.step, journal_length=made.journal_length)
-        )
+    def _files(self, session: Session) -> list[Checkpoint]:
+        """The checkpoints whose state files may be begun from, newest first."""
+        past = session.past
+        match past.spec.recovery:
+            case RecoveryPolicy.RECOVERY_POLICY_FAST:
+                return [made for made in reversed(past.checkpoints) if _fits(past, made)]
+            case RecoveryPolicy.RECOVERY_POLICY_REBASE:
+                return list(reversed(kept_rebased(past)))
+            case _:
+                return []
 
     async def _load(self, session: Session, made: Checkpoint) -> bool:
         """Put the state file into the session's directory; False, and said so, when it cannot be used."""
@@ -84,7 +89,7 @@ class ChooseStart:
                 session, start, "OTHER_BUILD", f"written by SUMO {wanted[0]}, this is {ready.sumo_version}"
             )
             return False
-        await self._lay_out(session)
+        await self.lay_out(session)
         path = session.directory / state_file_name(made)
         while True:
             try:
@@ -100,13 +105,24 @@ class ChooseStart:
                 log.warning("state file waits for the store", status=error.code().name)
                 await asyncio.sleep(_RETRY_WAIT_S)
 
-    async def _lay_out(self, session: Session) -> None:
+    async def lay_out(self, session: Session) -> None:
+        """The scene, in the session's directory. Raises SceneFailed."""
         session.scene = await self.prepare_scene(session.past.spec, session.past.scene, session.directory)
 
 
-def state_file_name(made: Checkpoint) -> str:
-    """Where a state file lies in its session's directory."""
-    return f"state-{made.checkpoint_id}.xml.gz"
+def kept_rebased(past: Past) -> list[Checkpoint]:
+    """The rebased checkpoints of a past whose state files are kept still, in order."""
+    origin = past.created.forked_from.state_sha256
+    there = {made.checkpoint_id for made in past.checkpoints}
+    return [made for made in past.rebased if made.checkpoint_id in there or made.state_file.sha256 == origin]
+
+
+def _fits(past: Past, made: Checkpoint) -> bool:
+    return (
+        made.HasField("state_file")
+        and made.step <= past.head_step
+        and past.holds(run=made.run, step=made.step, journal_length=made.journal_length)
+    )
 
 
 def _unless(rejected: Collection[str], start: Start) -> Start | None:

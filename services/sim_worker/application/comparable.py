@@ -30,13 +30,17 @@ def judge_of(
     recorded: Iterable[Event],
     *,
     start: StartKind.ValueType = StartKind.START_KIND_ORIGIN,
+    rebasing: bool = False,
     tolerant: bool = False,
 ) -> Judge:
-    """Who judges what a start computes by what the log holds."""
+    """Who judges what a start computes by what the log holds.
+
+    `rebasing`: it takes the very way of what was recorded, through the same state files (REBASE).
+    """
     events = list(recorded)
     approximate = start == StartKind.START_KIND_STATE_FILE or any(map(_approximate, events))
     simulated = (Simulated(event_kind(e), e.step, e.sim_time_s, payload_of(e)) for e in events)
-    return Judge.of(simulated, tolerant=tolerant, view=without_trips if approximate else whole)
+    return Judge.of(simulated, tolerant=tolerant, view=without_trips if approximate and not rebasing else whole)
 
 
 def without_trips(record: Simulated) -> Simulated:

@@ -32,7 +32,7 @@ class FetchPast:
         """The past of the session's present run. Raises SceneFailed."""
         key = attempt.tenant, attempt.session_id
         fork = await self.fork_past(attempt.created)
-        past = await self.reader.read_past(*key, run=attempt.life.run, upto_seq=attempt.seq, origin=fork.journal)
+        past = await self.reader.read_past(*key, run=attempt.life.run, upto_seq=attempt.seq, origin=fork)
         return past, fork
 
     async def fork_past(self, created: SessionCreated) -> ForkPast:

@@ -6,7 +6,6 @@ clock ─► Checkpoints ─► log       (schedule, survival copies)
 """
 
 import asyncio
-import signal
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ import structlog
 from nats.aio.client import Client
 from prometheus_client import Counter
 
-from milepost.child.v1.child_pb2 import Applied, Failed, FromChild, Interval, Refused, Started
+from milepost.child.v1.child_pb2 import Applied, FromChild, Interval, Refused, Started
 from milepost.event.v1.event_pb2 import (
     CommandApplied,
     CommandRejected,
@@ -35,16 +34,17 @@ from milepost.session.v1.session_pb2 import Execution, Failure, FailureReason
 from runtime.blobs import Blobs
 from runtime.broker import subject
 from session_log.codec import kind_of, record
+from sim_worker.application.failures import failure_of, failure_of_exit
 from sim_worker.application.keep_artifacts import SUMO_LOG
 from sim_worker.application.make_checkpoints import MakeCheckpoints
 from sim_worker.application.obey import Obey
 from sim_worker.application.outbox import Outbox
-from sim_worker.application.outcomes import Died, Ended, NotLoaded, Outcome
+from sim_worker.application.outcomes import Died, Ended, NotLoaded, Outcome, Rebased
 from sim_worker.application.session import Session, Start
 from sim_worker.application.snapshots import Snapshots
-from sim_worker.gateways.child_process import Child, ChildExit, ExitCause
+from sim_worker.gateways.child_process import Child, ChildExit, ChildGone, ChildRefused, ExitCause
 from sim_worker.gateways.frame_interest import FrameInterests
-from sim_worker.gateways.sumo_log import SumoLog, last_words
+from sim_worker.gateways.sumo_log import SumoLog
 
 log = structlog.get_logger()
 _steps = Counter("milepost_simulated_seconds_total", "Simulated time, over all sessions")
@@ -94,6 +94,7 @@ class FollowChild:
             libm_fingerprint=tools.libm_fingerprint,
         )
         self._obey = Obey(session, child, outbox, self._checkpoints)
+        self._rebase_due = asyncio.Event()
 
     async def __call__(self) -> Outcome:
         """What came of it. Raises, in a group, Fenced and Diverged."""
@@ -108,6 +109,7 @@ class FollowChild:
                 tasks.create_task(self._until_limit(), name="limit"),
                 tasks.create_task(self._checkpoints.on_time(), name="checkpoints"),
                 tasks.create_task(self._checkpoints.scheduled(), name="scheduled"),
+                tasks.create_task(self._rebase(), name="rebase"),
             ]
             await asyncio.wait({receiving, self._obey.decided}, return_when=asyncio.FIRST_COMPLETED)
             for task in (receiving, *beside):
@@ -161,6 +163,9 @@ class FollowChild:
                 self._at(message.halted.step, message.halted.sim_time_s)
                 self._halted()
                 self._stands = True
+            case "rebase_due":
+                self._at(message.rebase_due.step, message.rebase_due.sim_time_s)
+                self._rebase_due.set()
             case "frame":
                 await self._publish_frame(message.frame.frame)
             case "finished" | "failed":
@@ -173,7 +178,7 @@ class FollowChild:
             done = message.finished
             await self._outbox.flush()
             return Ended(SessionCompleted(results=done.results), done.step, done.sim_time_s)
-        failure = self._failure(_reason(message.failed), message.failed.message)
+        failure = failure_of(message.failed, self._session.directory)
         if message.failed.loading and self._start.kind == StartKind.START_KIND_STATE_FILE:
             return NotLoaded(failure.message)
         return Ended(SessionFailed(failure=failure), self._step, self._sim_time_s)
@@ -183,8 +188,22 @@ class FollowChild:
         self._step, self._sim_time_s = step, sim_time_s
         self._checkpoints.at(step, sim_time_s)
 
+    async def _rebase(self) -> None:
+        """Once it stands there."""
+        await self._rebase_due.wait()
+        step = self._step
+        try:
+            self._obey.decide(Rebased(step, await self._checkpoints.rebase(step)))
+        except ChildRefused as refused:
+            self._obey.decide(Rebased(step, None, str(refused)))
+        except ChildGone:
+            return  # It is noticed where its messages end.
+
     def _started(self, started: Started) -> None:
         self._session.started = started
+        if self._session.left is not None and self._start.checkpoint is not None:
+            self._session.left = None
+            self._checkpoints.rebased(self._start.checkpoint)
         payload = RunStarted(
             execution=Execution(
                 sumo_version=started.sumo_version,
@@ -253,39 +272,11 @@ class FollowChild:
         self._obey.decide(Ended(failed, self._step, self._sim_time_s))
 
     def _died(self, exited: ChildExit) -> Outcome:
-        reasons = {
-            ExitCause.INIT_TIMEOUT: FailureReason.FAILURE_REASON_INIT_TIMEOUT,
-            ExitCause.STALLED: FailureReason.FAILURE_REASON_STALLED,
-            ExitCause.MEMORY_LIMIT: FailureReason.FAILURE_REASON_MEMORY_LIMIT,
-        }
-        disk = exited.exit_code == -signal.SIGXFSZ
-        reason = FailureReason.FAILURE_REASON_DISK_LIMIT if disk else FailureReason.FAILURE_REASON_CHILD_DIED
-        if exited.cause is not None:
-            reason = reasons.get(exited.cause, reason)
-        name = FailureReason.Name(reason).removeprefix("FAILURE_REASON_")
-        failure = self._failure(reason, f"{name}: the process that ran SUMO ended with {exited.exit_code}")
-        if disk:
+        failure = failure_of_exit(exited, self._session.directory)
+        if failure.reason == FailureReason.FAILURE_REASON_DISK_LIMIT:
             # It would write the same again.
             return Ended(SessionFailed(failure=failure), self._step, self._sim_time_s)
         # Standing where it was told to, it got as far as there is to get; what is too large while it stands would be
         # again.
         stood = self._stands and exited.cause in (None, ExitCause.ZYGOTE_LOST)
         return Died(failure, self._outbox.gained or stood, self._step, self._sim_time_s)
-
-    def _failure(self, reason: FailureReason.ValueType, message: str) -> Failure:
-        words = last_words(self._session.directory / SUMO_LOG)
-        return Failure(
-            reason=reason,
-            message=words.message or message,
-            last_words=words.lines,
-            file=words.file,
-            line=words.line,
-        )
-
-
-def _reason(failed: Failed) -> FailureReason.ValueType:
-    if failed.engine_unavailable:
-        return FailureReason.FAILURE_REASON_ENGINE_UNAVAILABLE
-    if failed.loading:
-        return FailureReason.FAILURE_REASON_SCENARIO_INVALID
-    return FailureReason.FAILURE_REASON_SIMULATION_ERROR

@@ -28,19 +28,21 @@ class KeepArtifacts:
     blobs: Blobs
     limit_bytes: int
 
-    async def __call__(self, directory: Path) -> Sequence[ArtifactStored]:
-        """Store them, in order of name; waits while the store does not answer."""
+    async def __call__(self, directory: Path, *, prefix: str = "") -> Sequence[ArtifactStored]:
+        """Store them, in order of name, `prefix` before each; waits while the store does not answer."""
         files = [directory / SUMO_LOG, *sorted(path for path in (directory / OUTPUTS).rglob("*"))]
         kept = [path for path in files if path.is_file() and not path.is_symlink()]
         if len(kept) > MAX_ARTIFACTS:
             log.warning("artifacts left out", kept=MAX_ARTIFACTS, left_out=len(kept) - MAX_ARTIFACTS)
-        return [await self._keep(path, directory) for path in kept[:MAX_ARTIFACTS]]
+        return [
+            await self._keep(path, prefix + path.relative_to(directory).as_posix()) for path in kept[:MAX_ARTIFACTS]
+        ]
 
-    async def _keep(self, path: Path, directory: Path) -> ArtifactStored:
+    async def _keep(self, path: Path, name: str) -> ArtifactStored:
         sha256, size = await keep_file(self.blobs, path, limit_bytes=self.limit_bytes)
         return ArtifactStored(
             artifact=Artifact(
-                name=path.relative_to(directory).as_posix(),
+                name=name,
                 sha256=sha256,
                 size_bytes=size,
                 truncated=path.stat().st_size > size,

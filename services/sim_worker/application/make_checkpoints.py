@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint, CheckpointCause, StateFile
+from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint, CheckpointCause
 from milepost.child.v1.child_pb2 import Interval, SnapshotPlace
 from milepost.event.v1.event_pb2 import (
     CheckpointCommitted,
@@ -25,12 +25,11 @@ from milepost.event.v1.event_pb2 import (
 from milepost.session.v1.session_pb2 import Engine, ResourceUsage
 from runtime.blobs import Blobs
 from session_log.codec import record
-from session_log.past import Past
-from sim_worker.application.choose_start import state_file_name
-from sim_worker.application.keep_artifacts import keep_file
 from sim_worker.application.outbox import Outbox
+from sim_worker.application.schedule import copy_every_steps, rebase_every_steps
 from sim_worker.application.session import Session
 from sim_worker.application.snapshots import Kept, Snapshots
+from sim_worker.application.write_state import WriteState, state_file_name
 from sim_worker.gateways.child_process import Child, ChildGone, ChildRefused
 from sim_worker.gateways.machine import tree_bytes
 from sim_worker.gateways.snapshot import Snapshot
@@ -46,8 +45,6 @@ INTERVENTION_PERIOD_S: Final = 5.0
 USAGE_PERIOD_S: Final = 30.0
 # Checkpoints kept when the policy does not say.
 KEEP_LAST: Final = 10
-# Largest state file that is kept, bytes.
-MAX_STATE_FILE_BYTES: Final = 4 * 1024**3
 _TICK_S: Final = 0.5
 
 
@@ -72,8 +69,7 @@ class MakeCheckpoints:
         self._child = child
         self._outbox = outbox
         self._snapshots = snapshots
-        self._blobs = blobs
-        self._libm_fingerprint = libm_fingerprint
+        self._writer = WriteState(session, child, blobs, libm_fingerprint)
         self._policy = session.past.spec.checkpoints
         self._copies = session.past.spec.engine != Engine.ENGINE_TRACI
         self._checkpoints = {made.checkpoint_id: made for made in session.past.checkpoints}
@@ -93,7 +89,7 @@ class MakeCheckpoints:
     def closed(self, interval: Interval) -> None:
         """An interval: a checkpoint may be due by simulated time."""
         every = self._policy.every_sim_s
-        if not every or copy_every_steps(self._session.past):
+        if not every or copy_every_steps(self._session.past) or rebase_every_steps(self._session.past):
             return
         begin_s = self._session.past.scene.begin_time_s
         due = begin_s + ((interval.sim_time_s - begin_s) // every + 1) * every
@@ -149,11 +145,32 @@ class MakeCheckpoints:
         if state_file or always:
             self._put(CheckpointStarted(checkpoint_id=made.checkpoint_id))
             place = await self._write_state(made)
+            (self._session.directory / state_file_name(made)).unlink()
         elif self._copies:
             place = await self._copy(made.checkpoint_id)
         else:
             place = await self._describe()
         return self._commit(made, place)
+
+    async def rebase(self, step: int) -> Checkpoint:
+        """The checkpoint it goes on from, its state file in the session's directory; not in the log yet.
+
+        A copy stays behind, which goes on when the file does not load. Raises ChildRefused, ChildGone.
+        """
+        await self._copy("")
+        known = next((made for made in self._session.past.rebased if made.step == step), None)
+        made = known or self._begun(CheckpointCause.CHECKPOINT_CAUSE_SCHEDULE)
+        place = await self._write_state(made, known=known is not None)
+        if known is None:
+            made.state_file.rebased = True
+            self._fill(made, place)
+        return made
+
+    def rebased(self, made: Checkpoint) -> None:
+        """The file was loaded: from now on it counts, and the copies from before it are of no use."""
+        self._snapshots.drop(self._session.key)
+        if all(known.step != made.step for known in self._session.past.rebased):
+            self._put_committed(made)
 
     async def scheduled(self) -> None:
         """Commit what the child copies unasked, until cancelled."""
@@ -172,14 +189,20 @@ class MakeCheckpoints:
         )
 
     def _commit(self, made: Checkpoint, place: SnapshotPlace) -> Checkpoint:
+        self._fill(made, place)
+        self._put_committed(made)
+        return made
+
+    def _fill(self, made: Checkpoint, place: SnapshotPlace) -> None:
         made.step, made.sim_time_s, made.journal_length = place.step, place.sim_time_s, place.journal_length
         made.state_digest = place.state_digest
         made.kpis.CopyFrom(place.kpis)
         made.create_time.FromDatetime(datetime.now(UTC))
+
+    def _put_committed(self, made: Checkpoint) -> None:
         self._checkpoints[made.checkpoint_id] = made
         self._outbox.put(record(CheckpointCommitted(checkpoint=made), step=made.step, sim_time_s=made.sim_time_s))
         self._forget_old()
-        return made
 
     async def on_time(self) -> None:
         """Schedule, survival copies and usage, until cancelled."""
@@ -232,30 +255,12 @@ class MakeCheckpoints:
             journal_length=len(self._journal),
         )
 
-    async def _write_state(self, made: Checkpoint) -> SnapshotPlace:
-        name = state_file_name(made)
+    async def _write_state(self, made: Checkpoint, *, known: bool = False) -> SnapshotPlace:
         try:
-            written = await self._child.write_state(name)
+            return await self._writer(made, known=known)
         except ChildRefused as error:
             self._put(CheckpointFailed(checkpoint_id=made.checkpoint_id, message=str(error)))
             raise
-        path = self._session.directory / name
-        sha256, size = await keep_file(self._blobs, path, limit_bytes=MAX_STATE_FILE_BYTES)
-        path.unlink()
-        assert self._session.started is not None
-        made.state_file.CopyFrom(
-            StateFile(
-                sha256=sha256,
-                size_bytes=size,
-                sumo_version=self._session.started.sumo_version,
-                libm_fingerprint=self._libm_fingerprint,
-                interval_digest=written.place.interval_digest,
-                interval_kpis=written.place.interval_kpis,
-                milestones_reached=written.place.milestones_reached,
-                phase_kpis=written.place.phase_kpis,
-            )
-        )
-        return written.place
 
     def _forget_old(self) -> None:
         """What the policy no longer keeps."""
@@ -284,11 +289,3 @@ class MakeCheckpoints:
     def _put(self, payload: "CheckpointStarted | CheckpointFailed | CheckpointDeleted | ResourceUsed") -> None:
         step, sim_time_s = self.place
         self._outbox.put(record(payload, step=step, sim_time_s=sim_time_s))
-
-
-def copy_every_steps(past: Past) -> int:
-    """How often the child copies itself by its own clock; 0 where state files or another engine are wanted."""
-    policy, step_s = past.spec.checkpoints, past.scene.step_length_s
-    if policy.state_files or past.spec.engine == Engine.ENGINE_TRACI or not policy.every_sim_s or not step_s:
-        return 0
-    return max(1, round(policy.every_sim_s / step_s))

@@ -14,13 +14,13 @@ from milepost.event.v1.event_pb2 import (
     RecoveryJudged,
     RunStarted,
     SessionRecovered,
-    StartKind,
     Verdict,
 )
 from milepost.event.v1.record_pb2 import Record
 from session_log.codec import SIMULATION_KINDS, kind_of, record
 from session_log.domain.lifecycle import State
 from sim_worker.application.attempt_log import AttemptLog
+from sim_worker.application.session import Start
 from sim_worker.domain.judge import Diverged, Judge, Simulated
 
 # How long intervals gather after an append, seconds, while the simulation closes them faster than that. An
@@ -61,17 +61,21 @@ class Outbox:
         judge: Judge,
         durable: Callable[[int], Awaitable[None]],
         *,
-        start: StartKind.ValueType = StartKind.START_KIND_ORIGIN,
-        start_step: int = 0,
+        start: Start | None = None,
+        exact: bool = True,
         elsewhere: Elsewhere | None = None,
     ) -> None:
-        """`durable(step)` is called with the step up to which intervals are in the log."""
+        """`durable(step)` is called with the step up to which intervals are in the log.
+
+        `exact`: what the log holds is computed again in the very way it was computed first.
+        """
+        start = start or Start()
         self.gained = False
         """Whether an interval of this attempt is in the log."""
         self._attempt = attempt
         self._judge = judge
         self._durable = durable
-        self._start, self._start_step = start, start_step
+        self._start, self._exact = start.first, exact
         self._elsewhere = elsewhere
         self._recovering = attempt.life.state is State.RECOVERING
         self._to_judge = judge.deliberating
@@ -81,9 +85,14 @@ class Outbox:
         self._arrived = asyncio.Event()
         self._hurry = asyncio.Event()
         self._sending = asyncio.Lock()
-        self._judged_intervals = 0
-        self._durable_step = start_step
-        self._told = start_step
+        self._judged_intervals = start.judged
+        self._durable_step = start.step
+        self._told = start.step
+
+    @property
+    def judged(self) -> int:
+        """Intervals of the log that were computed again, over all stretches."""
+        return self._judged_intervals
 
     @property
     def judging(self) -> bool:
@@ -156,8 +165,7 @@ class Outbox:
         """Say, once and before anything new is simulated, that everything recorded came out equal."""
         self._announced = True
         if self._to_judge or self._recovering:
-            from_state = self._start == StartKind.START_KIND_STATE_FILE
-            self._insert(item, self._verdict(Verdict.VERDICT_AGREED if from_state else Verdict.VERDICT_EXACT))
+            self._insert(item, self._verdict(Verdict.VERDICT_EXACT if self._exact else Verdict.VERDICT_AGREED))
         if self._recovering:
             self._insert(item, SessionRecovered())
 
@@ -169,6 +177,6 @@ class Outbox:
         return RecoveryJudged(
             verdict=verdict,
             intervals=self._judged_intervals,
-            start=self._start,
-            start_step=self._start_step,
+            start=self._start.kind,
+            start_step=self._start.step,
         )

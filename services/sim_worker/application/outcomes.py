@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
+from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint
 from milepost.event.v1.event_pb2 import RunOpened
 from milepost.session.v1.session_pb2 import Failure
 
@@ -52,10 +53,23 @@ class Differed:
 
 
 @dataclass(frozen=True, slots=True)
+class Rebased:
+    """It stands where it goes on from a state file; everything up to here is in the log (REBASE)."""
+
+    step: int
+    checkpoint: Checkpoint | None
+    """What the file is; None when it could not be written."""
+    message: str = ""
+    """Why not."""
+    judged: int = 0
+    """Intervals that were computed again on the way."""
+
+
+@dataclass(frozen=True, slots=True)
 class NotLoaded:
     """SUMO refused the state file it was to begin from."""
 
     message: str
 
 
-Outcome = NotLoaded | Ended | Suspended | RolledBack | Died | Differed
+Outcome = NotLoaded | Rebased | Ended | Suspended | RolledBack | Died | Differed

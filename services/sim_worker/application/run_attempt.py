@@ -38,8 +38,9 @@ from sim_worker.application.end_session import EndSession
 from sim_worker.application.fetch_past import FetchPast
 from sim_worker.application.lease import Lease
 from sim_worker.application.look_out import LookOut
-from sim_worker.application.outcomes import Died, Differed, Ended, NotLoaded, Outcome, RolledBack, Suspended
+from sim_worker.application.outcomes import Died, Differed, Ended, NotLoaded, Outcome, Rebased, RolledBack, Suspended
 from sim_worker.application.prepare_scene import SceneFailed
+from sim_worker.application.rebase import Rebase
 from sim_worker.application.session import Key, Session, Start
 from sim_worker.application.simulate import Simulate
 from sim_worker.application.snapshots import Snapshots
@@ -62,6 +63,7 @@ class RunAttempt:
     reader: LogReader
     fetch_past: FetchPast
     choose_start: ChooseStart
+    rebase: Rebase
     simulate: Simulate
     end: EndSession
     look_out: LookOut
@@ -133,13 +135,20 @@ class RunAttempt:
         """How it ended; None when it was suspended or handed over."""
         attempt = session.attempt
         rejected: set[str] = set()
+        following: Start | None = None
         if attempt.life.fruitless >= MAX_FRUITLESS:
             return _poisoned(Failure(message="its workers vanished"))
         while True:
             session.past, session.fork_past = await self.fetch_past(attempt)
-            start = await self.choose_start(session, rejected)
+            start, following = following or await self.choose_start(session, rejected), None
             outcome = await self._unless_stopping(session, start)
             match outcome:
+                case Rebased():
+                    following = await self.rebase(session, start, outcome)
+                    continue
+                case NotLoaded() | Died() if session.left is not None:
+                    await self.rebase.skip(session, start.step, outcome)
+                    continue
                 case Ended():
                     return outcome
                 case None:

@@ -16,10 +16,16 @@ Key = tuple[str, str]
 
 @dataclass(slots=True)
 class Session:
-    """One session in one slot. `directory` is its own, and gone with it."""
+    """One session in one slot. `root` is its own, and gone with it."""
 
     attempt: AttemptLog
-    directory: Path
+    root: Path
+    directory: Path = field(init=False)
+    """Where it is simulated, below `root`: a new one after each rebase."""
+    left: Path | None = None
+    """Where it was until the rebase that is under way."""
+    not_rebased: set[int] = field(default_factory=set)
+    """Steps whose state does not load."""
     past: Past = NOTHING
     fork_past: ForkPast = field(default_factory=ForkPast)
     scene: Scene | None = None
@@ -27,6 +33,9 @@ class Session:
     """What SUMO said when it had loaded the scene."""
     tolerant: bool = False
     """Whether it goes on though it differs from its own past, and has said so."""
+
+    def __post_init__(self) -> None:
+        self.directory = self.root / "0"
 
     @property
     def key(self) -> Key:
@@ -46,6 +55,15 @@ class Start:
     """The session that copy is of, when it is not this one."""
     checkpoint: Checkpoint | None = None
     """The manifest, for STATE_FILE."""
+    after: "Start | None" = None
+    """Where the attempt began, for one that goes on from its own state file (REBASE)."""
+    judged: int = 0
+    """Intervals it has computed again before."""
+
+    @property
+    def first(self) -> "Start":
+        """Where the attempt began."""
+        return self.after or self
 
     @property
     def name(self) -> str:

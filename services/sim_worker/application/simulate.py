@@ -6,11 +6,12 @@ away slows the simulation, and the outbox stays small by itself.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 from nats.aio.client import Client
 
+from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint, RecoveryPolicy
 from milepost.child.v1.child_pb2 import Plan, Resumption
 from milepost.event.v1.event_pb2 import Event, StartKind
 from milepost.session.v1.session_pb2 import SessionSpec
@@ -18,16 +19,16 @@ from runtime.blobs import Blobs
 from session_log.past import Past
 from session_log.reader import LogReader
 from sim_worker.application.attempt_log import Fenced
-from sim_worker.application.choose_start import state_file_name
 from sim_worker.application.comparable import judge_of
 from sim_worker.application.difference import difference
 from sim_worker.application.follow_child import FollowChild, Tools
-from sim_worker.application.make_checkpoints import copy_every_steps
 from sim_worker.application.obey import child_command
 from sim_worker.application.outbox import Elsewhere, Outbox
-from sim_worker.application.outcomes import Differed, Outcome
+from sim_worker.application.outcomes import Differed, Outcome, Rebased
+from sim_worker.application.schedule import copy_every_steps, rebase_every_steps
 from sim_worker.application.session import Key, Session, Start
 from sim_worker.application.snapshots import Kept, Snapshots
+from sim_worker.application.write_state import state_file_name
 from sim_worker.domain.judge import Diverged
 from sim_worker.gateways.child_process import Child, ChildLimits
 from sim_worker.gateways.frame_interest import FrameInterests
@@ -89,13 +90,14 @@ class Simulate:
             if child_command(command) is None:
                 session.attempt.commands.put_nowait(command)
         child = await self._begin(session, start, plan)
-        judge = judge_of(_after(start, past), start=start.kind, tolerant=session.tolerant)
+        rebasing = past.spec.recovery == RecoveryPolicy.RECOVERY_POLICY_REBASE
+        judge = judge_of(_after(start, past), start=start.kind, rebasing=rebasing, tolerant=session.tolerant)
         outbox = Outbox(
             session.attempt,
             judge,
             child.durable,
-            start=start.kind,
-            start_step=start.step,
+            start=start,
+            exact=rebasing or start.checkpoint is None,
             elsewhere=_elsewhere(session),
         )
         follow = FollowChild(
@@ -121,6 +123,11 @@ class Simulate:
             if (differed := group.subgroup(Diverged)) is None:
                 raise
             outcome = await self._differed(session, outbox, _leaf(differed), start)
+        else:
+            if isinstance(outcome, Rebased):
+                # What it wrote is complete only when it has left by itself.
+                await child.stop()
+                outcome = replace(outcome, judged=outbox.judged)
         finally:
             del self.children[session.key]
             child.kill()
@@ -157,25 +164,10 @@ class Simulate:
         if past.pacing.hold_at_time_s is not None:
             plan.hold_at_time_s = past.pacing.hold_at_time_s
         plan.copy_every_steps = copy_every_steps(past)
+        plan.rebase_every_steps = rebase_every_steps(past)
+        plan.not_rebased_steps.extend(session.not_rebased)
         if start.checkpoint is not None:
-            made = start.checkpoint
-            plan.state_file = state_file_name(made)
-            plan.restore.extend(
-                entry.intervention
-                for entry in past.journal[: made.journal_length]
-                if entry.intervention.WhichOneof("change") in _FORGOTTEN
-            )
-            plan.resumption.CopyFrom(
-                Resumption(
-                    step=made.step,
-                    state_digest=made.state_file.interval_digest,
-                    kpis=made.kpis,
-                    journal_length=made.journal_length,
-                    milestones_reached=made.state_file.milestones_reached,
-                    phase_kpis=made.state_file.phase_kpis,
-                    interval_kpis=made.state_file.interval_kpis,
-                )
-            )
+            begin_from(plan, past, start.checkpoint)
         return plan
 
     async def _differed(self, session: Session, outbox: Outbox, diverged: Diverged, start: Start) -> Differed:
@@ -201,12 +193,34 @@ def plan_of(past: Past, arguments: Sequence[str]) -> Plan:
         replay_to_step=past.head_step,
         phases=spec.plan,
         milestones=spec.milestones,
+        rebased_steps=[made.step for made in past.rebased],
     )
     if scene.HasField("end_time_s"):
         plan.end_time_s = scene.end_time_s
     if spec.HasField("goal"):
         plan.goal.CopyFrom(spec.goal)
     return plan
+
+
+def begin_from(plan: Plan, past: Past, made: Checkpoint) -> None:
+    """Let a plan begin with the state file of a checkpoint, which is in the process's directory."""
+    plan.state_file = state_file_name(made)
+    plan.restore.extend(
+        entry.intervention
+        for entry in past.journal[: made.journal_length]
+        if entry.intervention.WhichOneof("change") in _FORGOTTEN
+    )
+    plan.resumption.CopyFrom(
+        Resumption(
+            step=made.step,
+            state_digest=made.state_file.interval_digest,
+            kpis=made.kpis,
+            journal_length=made.journal_length,
+            milestones_reached=made.state_file.milestones_reached,
+            phase_kpis=made.state_file.phase_kpis,
+            interval_kpis=made.state_file.interval_kpis,
+        )
+    )
 
 
 def _after(start: Start, past: Past) -> list[Event]:

@@ -105,3 +105,15 @@ class Course:
     def run_until(self, time_s: float) -> None:
         """Move on, and stand at the first step at or after a time."""
         self.hold_at(self._grid.step_at(time_s))
+
+
+def next_rebase(plan: Plan, step: int) -> int | None:
+    """The next step at which to be rebased: as the log says as long as it says anything, then on schedule."""
+    ahead = [at for at in plan.rebased_steps if step < at <= plan.replay_to_step]
+    if every := plan.rebase_every_steps:
+        after = max(step + 1, plan.replay_to_step)
+        due = -(-after // every) * every
+        while due in plan.not_rebased_steps:
+            due += every
+        ahead.append(due)
+    return min((at for at in ahead if at not in plan.not_rebased_steps), default=None)

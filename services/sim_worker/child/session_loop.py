@@ -13,11 +13,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from milepost.child.v1.child_pb2 import Alive, Finished, FrameMade, FromChild, Halted, Plan, Started, ToChild, Woken
+from milepost.child.v1.child_pb2 import (
+    Alive,
+    Finished,
+    FrameMade,
+    FromChild,
+    Halted,
+    Plan,
+    RebaseDue,
+    Started,
+    ToChild,
+    Woken,
+)
 from milepost.session.v1.session_pb2 import CompletionReason, Results
 from sim_worker.child.chronicle import Chronicle
 from sim_worker.child.copies import Copies
-from sim_worker.child.course import Course
+from sim_worker.child.course import Course, next_rebase
 from sim_worker.child.engine import Engine
 from sim_worker.child.final_statistics import final_kpis, with_statistics
 from sim_worker.child.framing import UNASKED
@@ -68,6 +79,7 @@ class SessionLoop:
         self._stop_step = self._due_step = 0
         self._durable_step = 0
         self._stopping = False
+        self._rebasing = False
         self._frame_period_s = 0.0
         self._frame_due = 0.0
         self._alive_due = 0.0
@@ -125,6 +137,7 @@ class SessionLoop:
         self._ends_when_empty = self._end_step is None or plan.stop_when_empty
         every = plan.copy_every_steps
         self._copy_step = (self.step // every + 1) * every if every else None
+        self._rebase_step = next_rebase(plan, self.step)
         # With less than one the next interval would never begin.
         self._run_ahead_steps = max(1, plan.run_ahead_intervals) * plan.interval_steps
 
@@ -143,6 +156,8 @@ class SessionLoop:
                     reason = CompletionReason.COMPLETION_REASON_KPI_GOAL
             if reason is not None:
                 return reason
+            if self.step == self._rebase_step:
+                self._stand_to_be_rebased()
             self._wait_for_the_log()
 
     def _at_boundary(self) -> None:
@@ -176,12 +191,20 @@ class SessionLoop:
         if not self._course.replaying(self.step):
             self._sleep(f"{UNASKED}{self.step}")
 
+    def _stand_to_be_rebased(self) -> None:
+        """Until told to leave; a copy that wakes meanwhile goes on. First of all here, so that it can be repeated."""
+        self._rebasing = True
+        self._tell(FromChild(rebase_due=RebaseDue(step=self.step, sim_time_s=self.sim_time_s)))
+        while self._rebasing and not self._stopping:
+            self._look(wait_s=self._patience_s())
+
     def _look_ahead(self) -> None:
         """Find the next step at which something is to be told, and the next at which something is to be done."""
         interval_end = self._chronicle.closed_step + self._plan.interval_steps
         phase_end = self._chronicle.next_stop(self.step)
         self._due_step = interval_end if phase_end is None else min(interval_end, phase_end)
-        stops = (self._end_step, self._copy_step, self._requests.next_stop(), self._course.next_stop(self.step))
+        asked = (self._requests.next_stop(), self._course.next_stop(self.step))
+        stops = (self._end_step, self._copy_step, self._rebase_step, *asked)
         self._stop_step = min([self._due_step, *(stop for stop in stops if stop is not None)])
 
     def _stride(self) -> None:
@@ -207,13 +230,15 @@ class SessionLoop:
 
     def _look(self, *, wait_s: float = 0.0) -> None:
         """Take what the worker says, tell it what is due."""
-        self._requests.replay(self.step)
+        if not self._rebasing:
+            self._requests.replay(self.step)
         # Whatever it says may change where to stop.
         self._stop_step = self.step
         self._inbox += self._link.receive(wait_s=wait_s)
         while self._inbox:
             self._take(self._inbox.popleft())
-        self._requests.carry_out(self.step)
+        if not self._rebasing:
+            self._requests.carry_out(self.step)
         if self._copies.writing:
             self._copies.reap_writers(wait=False)
         now = self._monotonic()
@@ -248,7 +273,8 @@ class SessionLoop:
                 self._stopping = True
             case "command":
                 self._requests.put(message.command)
-                self._requests.carry_out(self.step)
+                if not self._rebasing:
+                    self._requests.carry_out(self.step)
             case "take_snapshot":
                 self._sleep(message.take_snapshot.snapshot_id)
             case "describe":
@@ -270,7 +296,7 @@ class SessionLoop:
         plan.arguments[:] = self._plan.arguments
         plan.engine, plan.interval_steps = self._plan.engine, self._plan.interval_steps
         plan.state_file = self._plan.state_file
-        self._stopping = False
+        self._stopping = self._rebasing = False
         self._durable_step = self._chronicle.closed_step
         self._frame_period_s = 0.0
         self._chronicle.rebase(plan)

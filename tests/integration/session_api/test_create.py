@@ -6,7 +6,7 @@ import pytest
 from running_api import BEGIN_S, Api, refusal
 
 from milepost.checkpoint.v1.checkpoint_pb2 import CheckpointPolicy, RecoveryPolicy
-from milepost.session.v1.session_pb2 import MilestoneRule, PhaseKind, PhaseStatus, PlannedPhase
+from milepost.session.v1.session_pb2 import Engine, MilestoneRule, PhaseKind, PhaseStatus, PlannedPhase
 
 WARM_UP = PlannedPhase(name="warm", kind=PhaseKind.PHASE_KIND_WARM_UP, duration_s=60)
 MEASURE = PlannedPhase(name="measure", kind=PhaseKind.PHASE_KIND_MEASURE, duration_s=120.5)
@@ -35,7 +35,15 @@ async def test_recovery_is_exact_unless_told_otherwise(api: Api) -> None:
         ({"milestones": [MilestoneRule()]}, "spec.milestones.rule"),
         ({"checkpoints": CheckpointPolicy(every_sim_s=-1)}, "spec.checkpoints.every_sim_s"),
         ({"end_time_s": BEGIN_S}, "spec.end_time_s"),
-        ({"recovery": RecoveryPolicy.RECOVERY_POLICY_REBASE}, "spec.recovery"),
+        ({"recovery": RecoveryPolicy.RECOVERY_POLICY_REBASE}, "spec.checkpoints.every_sim_s"),
+        (
+            {
+                "recovery": RecoveryPolicy.RECOVERY_POLICY_REBASE,
+                "checkpoints": CheckpointPolicy(every_sim_s=60),
+                "engine": Engine.ENGINE_TRACI,
+            },
+            "spec.recovery",
+        ),
     ],
 )
 async def test_a_task_that_cannot_be_is_refused_by_its_field(api: Api, spec: dict[str, Any], field: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 import zstandard
 from rig import BEGIN_S, POOL, Rig, ended, has, intervals, simulated, simulating, slow
 
-from milepost.dispatch.v1.dispatch_pb2 import ReplayAnswer, ReplayRequest, VerifyRun
+from milepost.dispatch.v1.dispatch_pb2 import ReplayAnswer, ReplayRequest, RunVerified, VerifyRun
 from milepost.event.v1.event_pb2 import (
     CommandRequested,
     Event,
@@ -64,11 +64,20 @@ def past_of(log: list[Event], step: int) -> ForkPast:
     return past
 
 
-async def fork(stage: Rig, of: str, past: ForkPast, step: int, *commands: CommandRequested) -> str:
+async def fork(
+    stage: Rig,
+    of: str,
+    past: ForkPast,
+    step: int,
+    *commands: CommandRequested,
+    wanted: SessionSpec | None = None,
+    end_s: float = END_S,
+    state_sha256: str = "",
+) -> str:
     """As the session API does."""
-    origin = ForkOrigin(session_id=of, run=1, step=step, sim_time_s=BEGIN_S + step)
+    origin = ForkOrigin(session_id=of, run=1, step=step, sim_time_s=BEGIN_S + step, state_sha256=state_sha256)
     origin.past_sha256 = await stage.put_past(past)
-    return await stage.create(spec(), *commands, end_s=END_S, created=SessionCreated(forked_from=origin))
+    return await stage.create(wanted or spec(), *commands, end_s=end_s, created=SessionCreated(forked_from=origin))
 
 
 async def ask(stage: Rig, request: ReplayRequest) -> ReplayAnswer:
@@ -84,6 +93,13 @@ async def ask(stage: Rig, request: ReplayRequest) -> ReplayAnswer:
             if not answer.HasField("working"):
                 await subscription.unsubscribe()
                 return answer
+
+
+async def verified(stage: Rig, session_id: str) -> RunVerified:
+    """What verifying its first run says."""
+    answer = await ask(stage, ReplayRequest(session_id=session_id, run=1, verify=VerifyRun()))
+    assert not answer.failed, answer.failed
+    return answer.verified
 
 
 async def test_a_fork_without_changes_equals_its_parent_from_there_on(stage: Rig) -> None:

@@ -12,6 +12,7 @@ from milepost.event.v1.event_pb2 import (
     CommandApplied,
     CommandRequested,
     Event,
+    ForkPast,
     IntervalClosed,
     JournalEntry,
     Paused,
@@ -157,7 +158,7 @@ def test_the_pace_is_taken_up_where_it_was() -> None:
 def test_a_fork_begins_with_the_journal_of_its_origin_and_writes_nothing_up_to_it() -> None:
     created = SessionCreated(spec=SPEC, scene=SCENE, forked_from=ForkOrigin(session_id="parent", run=1, step=40))
     log = Log(created).intervals(50, 60).intervene("mine", 60)
-    origin = [JournalEntry(step=12, command_id="theirs")]
+    origin = ForkPast(journal=[JournalEntry(step=12, command_id="theirs")])
     past = past_of(log.events, 1, origin)
     assert journal(past) == [("theirs", 12), ("mine", 60)]
     assert (past.begin_step, past.head_step) == (40, 60)

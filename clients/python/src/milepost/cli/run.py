@@ -23,6 +23,7 @@ DEFAULT_SEED = 23423
 ENGINES = {"libsumo": Engine.ENGINE_LIBSUMO, "traci": Engine.ENGINE_TRACI}
 RECOVERIES = {
     "exact": RecoveryPolicy.RECOVERY_POLICY_EXACT,
+    "rebase": RecoveryPolicy.RECOVERY_POLICY_REBASE,
     "fast": RecoveryPolicy.RECOVERY_POLICY_FAST,
 }
 PHASE_KINDS = {
@@ -115,7 +116,7 @@ async def run(
     checkpoint_every: Annotated[
         float | None, typer.Option(min=0, metavar="S", help="A checkpoint every so many simulated seconds.")
     ] = None,
-    recovery: Annotated[str | None, typer.Option(help="exact or fast: what it is recovered from.")] = None,
+    recovery: Annotated[str | None, typer.Option(help="exact, rebase (with --checkpoint-every) or fast.")] = None,
     plan: Annotated[
         str | None, typer.Option(metavar="PHASES", help="Phases, for example warm:600,measure:3000,cool:300.")
     ] = None,
