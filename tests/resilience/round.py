@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from milepost.checkpoint.v1.checkpoint_pb2 import RecoveryPolicy
 from milepost.client import Milepost
 from milepost.exceptions import MilepostError, NotFound
 from milepost.session.v1.session_pb2 import SessionSpec, SessionState
@@ -34,6 +35,8 @@ SETTLE_S = 120.0
 # What a disk that can be full holds, MiB.
 DISK_MIB = 192
 _LOOK_S = 0.3
+# Of the sessions that go on from their own state files, simulated s.
+REBASE_EVERY_S = 100.0
 WORKERS, SLOTS = 2, 3
 
 
@@ -246,9 +249,13 @@ class _Round:
 
     def _spec(self, wish: Wish) -> SessionSpec:
         begin_s = self.sources[wish.source].begin_s
-        return SessionSpec(
+        spec = SessionSpec(
             scenario_digest=self.digests[wish.source], seed=wish.seed, end_time_s=begin_s + wish.length_s
         )
+        if wish.seed % 3 == 0:
+            spec.recovery = RecoveryPolicy.RECOVERY_POLICY_REBASE
+            spec.checkpoints.every_sim_s = REBASE_EVERY_S
+        return spec
 
 
 def _goes_on(reached: int) -> int:

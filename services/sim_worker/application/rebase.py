@@ -4,6 +4,8 @@
                         │                                            │
                         └──────── the copy goes on ◄── it does not load (CheckpointFailed)
 
+A process that was killed while it loaded is no such verdict: the next one tries.
+
 The log names N before any interval behind it, or it never will: so whoever simulates the run again knows which way
 it went.
 """
@@ -25,6 +27,9 @@ from sim_worker.application.write_state import state_file_name
 
 log = structlog.get_logger()
 
+# How often a process may die while it loads a file before the file is to blame.
+MAX_TRIES = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Rebase:
@@ -45,6 +50,7 @@ class Rebase:
             await session.attempt.append([record(kept, step=made.step, sim_time_s=made.sim_time_s) for kept in stored])
         written = session.directory / state_file_name(made)
         session.left, session.directory = session.directory, session.root / str(int(session.directory.name) + 1)
+        session.died_loading = 0
         await asyncio.to_thread(_remove_others, session)
         await self.choose_start.lay_out(session)
         written.rename(session.directory / written.name)
@@ -56,8 +62,16 @@ class Rebase:
             judged=outcome.judged,
         )
 
-    async def skip(self, session: Session, step: int, outcome: NotLoaded | Died) -> None:
-        """The file did not load: the copy goes on where it sleeps. Raises Fenced."""
+    async def not_begun(self, session: Session, start: Start, outcome: NotLoaded | Died) -> Start | None:
+        """The start to try again; None when the file does not load: the copy goes on where it sleeps. Raises Fenced."""
+        session.attempt.begin_again()
+        session.died_loading += 1
+        if isinstance(outcome, Died) and session.died_loading < MAX_TRIES:
+            return start
+        await self._skip(session, start.step, outcome)
+        return None
+
+    async def _skip(self, session: Session, step: int, outcome: NotLoaded | Died) -> None:
         assert session.left is not None
         words = outcome.message if isinstance(outcome, NotLoaded) else outcome.failure.message
         log.warning("not rebased", session=session.attempt.session_id, step=step, reason=words)
@@ -65,7 +79,6 @@ class Rebase:
         await session.attempt.append([record(failed, step=step)])
         session.not_rebased.add(step)
         session.directory, session.left = session.left, None
-        session.attempt.begin_again()
 
 
 def _remove_others(session: Session) -> None:

@@ -147,7 +147,7 @@ class RunAttempt:
                     following = await self.rebase(session, start, outcome)
                     continue
                 case NotLoaded() | Died() if session.left is not None:
-                    await self.rebase.skip(session, start.step, outcome)
+                    following = await self.rebase.not_begun(session, start, outcome)
                     continue
                 case Ended():
                     return outcome

@@ -24,6 +24,8 @@ class Session:
     """Where it is simulated, below `root`: a new one after each rebase."""
     left: Path | None = None
     """Where it was until the rebase that is under way."""
+    died_loading: int = 0
+    """Processes that died while they loaded its latest state file."""
     not_rebased: set[int] = field(default_factory=set)
     """Steps whose state does not load."""
     past: Past = NOTHING
