@@ -52,6 +52,8 @@ _steps = Counter("milepost_simulated_seconds_total", "Simulated time, over all s
 # Lines of SUMO's that become events of one session; `sumo.log` holds all.
 MAX_LOG_LINES = 200
 _NOTEWORTHY = ("Warning", "Error")
+# Of every state file that is loaded.
+_STATE_TIME = "State was written at a different time"
 # How often SUMO's messages and the wish for frames are looked at, seconds.
 _LOOK_PERIOD_S = 0.5
 
@@ -121,7 +123,7 @@ class FollowChild:
         if not self._lines_left:
             return
         read = self._sumo_log.read(max_lines=self._lines_left)
-        noteworthy = [line for line in read.lines if line.startswith(_NOTEWORTHY)]
+        noteworthy = [line for line in read.lines if line.startswith(_NOTEWORTHY) and _STATE_TIME not in line]
         self._lines_left -= len(noteworthy)
         for number, line in enumerate(noteworthy):
             payload = LogLine(text=line, dropped=read.dropped if not number else 0)

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -26,7 +26,7 @@ from milepost.session.v1.session_pb2 import Engine, ResourceUsage
 from runtime.blobs import Blobs
 from session_log.codec import record
 from sim_worker.application.outbox import Outbox
-from sim_worker.application.schedule import copy_every_steps, rebase_every_steps
+from sim_worker.application.schedule import copy_every_steps, no_longer_kept, rebase_every_steps
 from sim_worker.application.session import Session
 from sim_worker.application.snapshots import Kept, Snapshots
 from sim_worker.application.write_state import WriteState, state_file_name
@@ -43,8 +43,8 @@ COPY_PERIOD_S: Final = 10.0
 INTERVENTION_PERIOD_S: Final = 5.0
 # How often ResourceUsed is told, seconds.
 USAGE_PERIOD_S: Final = 30.0
-# Checkpoints kept when the policy does not say.
-KEEP_LAST: Final = 10
+# How often a state that is to be gone on from is tried to be written.
+REBASE_TRIES: Final = 3
 _TICK_S: Final = 0.5
 
 
@@ -157,10 +157,21 @@ class MakeCheckpoints:
 
         A copy stays behind, which goes on when the file does not load. Raises ChildRefused, ChildGone.
         """
+        for left in reversed(range(REBASE_TRIES)):
+            try:
+                return await self._rebase(step)
+            except ChildRefused as refused:
+                # Whoever wrote may have been killed, which says nothing about the state.
+                if not left:
+                    self._put(CheckpointFailed(message=f"not rebased at step {step}: {refused}"))
+                    raise
+        raise AssertionError
+
+    async def _rebase(self, step: int) -> Checkpoint:
         await self._copy("")
         known = next((made for made in self._session.past.rebased if made.step == step), None)
         made = known or self._begun(CheckpointCause.CHECKPOINT_CAUSE_SCHEDULE)
-        place = await self._write_state(made, known=known is not None)
+        place = await self._writer(made, known=known is not None)
         if known is None:
             made.state_file.rebased = True
             self._fill(made, place)
@@ -255,9 +266,9 @@ class MakeCheckpoints:
             journal_length=len(self._journal),
         )
 
-    async def _write_state(self, made: Checkpoint, *, known: bool = False) -> SnapshotPlace:
+    async def _write_state(self, made: Checkpoint) -> SnapshotPlace:
         try:
-            return await self._writer(made, known=known)
+            return await self._writer(made)
         except ChildRefused as error:
             self._put(CheckpointFailed(checkpoint_id=made.checkpoint_id, message=str(error)))
             raise
@@ -268,10 +279,7 @@ class MakeCheckpoints:
         for checkpoint_id in self._session.attempt.deleted_checkpoints & self._checkpoints.keys():
             del self._checkpoints[checkpoint_id]
         loose = [made for made in self._checkpoints.values() if not pins.get(made.checkpoint_id, made.pinned)]
-        gone = loose[: max(0, len(loose) - (self._policy.keep_last or KEEP_LAST))]
-        if self._policy.ttl_s:
-            oldest = datetime.now(UTC) - timedelta(seconds=self._policy.ttl_s)
-            gone += [made for made in loose if made not in gone and made.create_time.ToDatetime(UTC) < oldest]
+        gone = no_longer_kept(loose, self._policy, datetime.now(UTC))
         for made in gone:
             del self._checkpoints[made.checkpoint_id]
             self._put(CheckpointDeleted(checkpoint_id=made.checkpoint_id))

@@ -1,8 +1,26 @@
-"""How often a run is copied, or goes on from a state file, by its own clock."""
+"""How often a run is copied, or goes on from a state file, by its own clock, and how long checkpoints are kept."""
 
-from milepost.checkpoint.v1.checkpoint_pb2 import RecoveryPolicy
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint, CheckpointPolicy, RecoveryPolicy
 from milepost.session.v1.session_pb2 import Engine
 from session_log.past import Past
+
+# Checkpoints kept when the policy does not say.
+KEEP_LAST: Final = 10
+
+
+def no_longer_kept(loose: Sequence[Checkpoint], policy: CheckpointPolicy, now: datetime) -> list[Checkpoint]:
+    """Of those that are not pinned, oldest first, what a policy lets go."""
+    too_many = max(0, len(loose) - (policy.keep_last or KEEP_LAST))
+    oldest = now - timedelta(seconds=policy.ttl_s) if policy.ttl_s else None
+    return [
+        made
+        for index, made in enumerate(loose)
+        if index < too_many or (oldest is not None and made.create_time.ToDatetime(UTC) < oldest)
+    ]
 
 
 def copy_every_steps(past: Past) -> int:
