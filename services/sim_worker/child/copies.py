@@ -6,9 +6,12 @@ leaves only by `_exit`: ending the simulation as usual would write into files th
 """
 
 import os
+import select
 import socket
+import struct
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
@@ -21,7 +24,11 @@ from sim_worker.child.worker_link import WorkerGone, WorkerLink
 
 _EXIT_DONE: Final = 0
 _EXIT_FAILED: Final = 1
-_PID_BYTES: Final = 32
+# How long the simulation stood still, seconds, as the process between it and its copy is told.
+_PAUSE: Final = struct.Struct("d")
+_PATIENCE_S: Final = 1.0
+# Between two looks whether a process is an orphan yet, seconds.
+_ORPHAN_LOOK_S: Final = 0.0005
 
 
 class CopyRefused(Exception):
@@ -29,11 +36,12 @@ class CopyRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Writer:
-    """A copy that writes a state file."""
+class _Helper:
+    """A process that does something for the simulation and leaves: what is told when it has done it, or failed."""
 
     pid: int
-    written: StateWritten
+    failed: FromChild
+    done: FromChild | None = None
 
 
 class Copies:
@@ -43,12 +51,12 @@ class Copies:
         self._engine = engine
         self._link = link
         self._zygote_pid = zygote_pid
-        self._writers: list[_Writer] = []
+        self._helpers: list[_Helper] = []
 
     @property
-    def writing(self) -> bool:
-        """Whether a state file is being written."""
-        return bool(self._writers)
+    def helped(self) -> bool:
+        """Whether a process is on its way to become a copy, or writes a state file."""
+        return bool(self._helpers)
 
     def sleep(self, snapshot_id: str, place: SnapshotPlace) -> Wake | None:
         """Make a copy that sleeps. None in the running simulation; in the copy, once it wakes, what it is told.
@@ -63,7 +71,6 @@ class Copies:
             if not (wake.keep_as and self._fork_sleeper(wake.keep_as, place)):
                 break
         die_with(self._zygote_pid)
-        self._writers.clear()
         if wake.directory:
             directory_fd = self._link.receive_descriptor()
             os.fchdir(directory_fd)
@@ -72,7 +79,7 @@ class Copies:
         return wake
 
     def write_state(self, request_id: str, path: Path, place: SnapshotPlace) -> None:
-        """Have a copy write a state file; `reap_writers` tells when it is complete. Raises CopyRefused."""
+        """Have a copy write a state file; `reap` tells when it is complete. Raises CopyRefused."""
         began = time.monotonic()
         written = StateWritten(request_id=request_id, place=place)
         pid = 0
@@ -88,29 +95,28 @@ class Copies:
             except (OSError, EngineFailed) as error:
                 raise CopyRefused(f"no state file could be written: {error}") from error
         written.pause_s = time.monotonic() - began
+        done = FromChild(state_written=written)
         if pid:
-            self._writers.append(_Writer(pid, written))
+            refused = Refused(
+                command_id=request_id,
+                message="the copy that was to write the state file failed",
+                step=place.step,
+                sim_time_s=place.sim_time_s,
+            )
+            self._helpers.append(_Helper(pid, failed=FromChild(refused=refused), done=done))
         else:
-            self._link.send(FromChild(state_written=written))
+            self._link.send(done)
 
-    def reap_writers(self, *, wait: bool) -> None:
-        """Tell of the state files that are complete, or of all of them."""
-        for writer in list(self._writers):
-            pid, status = os.waitpid(writer.pid, 0 if wait else os.WNOHANG)
+    def reap(self, *, wait: bool) -> None:
+        """Tell of the state files that are complete, and of copies that failed; `wait`: of all of them."""
+        for helper in list(self._helpers):
+            pid, status = os.waitpid(helper.pid, 0 if wait else os.WNOHANG)
             if not pid:
                 continue
-            self._writers.remove(writer)
-            written = writer.written
-            if os.waitstatus_to_exitcode(status) == _EXIT_DONE:
-                self._link.send(FromChild(state_written=written))
-            else:
-                refused = Refused(
-                    command_id=written.request_id,
-                    message="the copy that was to write the state file failed",
-                    step=written.place.step,
-                    sim_time_s=written.place.sim_time_s,
-                )
-                self._link.send(FromChild(refused=refused))
+            self._helpers.remove(helper)
+            said = helper.done if os.waitstatus_to_exitcode(status) == _EXIT_DONE else helper.failed
+            if said is not None:
+                self._link.send(said)
 
     def _ready_to_fork(self) -> list[OpenFile]:
         """Everything flushed, and what is open for writing. Raises CopyRefused."""
@@ -127,24 +133,47 @@ class Copies:
             raise CopyRefused(f"a file outside the session's directory is open for writing: {error}") from error
 
     def _fork_sleeper(self, snapshot_id: str, place: SnapshotPlace) -> bool:
-        """True in the copy, which speaks to the worker through sockets of its own. Raises CopyRefused, WorkerGone."""
+        """True in the copy, which speaks to the worker through sockets of its own. Raises CopyRefused.
+
+        The copy's parent is to be the zygote. So a process between them forks it and leaves; its orphan falls to the
+        nearest reaper above, and tells the worker then. The simulation waits for neither.
+        """
         began = time.monotonic()
         stream, workers_stream = socket.socketpair()
         packets, workers_packets = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pause, pause_end = os.pipe()
         try:
-            pid = _fork_for_zygote()
-            if pid == 0:
-                self._link.move_to(stream, packets)
-                return True
-            stream.close()
-            packets.close()
-            pause_s = time.monotonic() - began
-            taken = SnapshotTaken(snapshot_id=snapshot_id, pid=pid, place=place, pause_s=pause_s)
-            self._link.hand_over(taken, (workers_stream, workers_packets))
-            return False
+            between = _fork()
+            if between:
+                os.write(pause_end, _PAUSE.pack(time.monotonic() - began))
+                refused = Refused(command_id=snapshot_id, message="no process could be forked", step=place.step)
+                self._helpers.append(_Helper(between, failed=FromChild(refused=refused)))
+                return False
+            _fork_and_leave()
+            self._hand_over(
+                SnapshotTaken(snapshot_id=snapshot_id, pid=os.getpid(), place=place),
+                pause,
+                (workers_stream, workers_packets),
+            )
+            self._link.move_to(stream, packets)
+            # The copy's own from now on: they are not to be closed here.
+            stream, packets = workers_stream, workers_packets
+            self._helpers.clear()
+            return True
         finally:
-            workers_stream.close()
-            workers_packets.close()
+            for end in {stream, packets, workers_stream, workers_packets}:
+                end.close()
+            os.close(pause)
+            os.close(pause_end)
+
+    def _hand_over(self, taken: SnapshotTaken, pause: int, ends: Sequence[socket.socket]) -> None:
+        # Told at once, or the simulation is gone.
+        if select.select([pause], [], [], _PATIENCE_S)[0]:
+            (taken.pause_s,) = _PAUSE.unpack(os.read(pause, _PAUSE.size))
+        try:
+            self._link.hand_over(taken, ends)
+        except WorkerGone:
+            os._exit(_EXIT_DONE)
 
     def _await_wake(self) -> Wake:
         while True:
@@ -182,28 +211,13 @@ def _fork() -> int:
         raise CopyRefused(f"no process could be forked: {error.strerror}") from error
 
 
-def _fork_for_zygote() -> int:
-    """Fork a process whose parent is the zygote; its pid, 0 in it. Raises CopyRefused.
-
-    The one between them leaves at once; its orphan falls to the nearest reaper above, which is the zygote.
-    """
-    read_fd, write_fd = os.pipe()
-    between = _fork()
-    if between == 0:
-        try:
-            pid = os.fork()
-        except OSError:
-            os._exit(_EXIT_FAILED)
-        if pid:
-            os.write(write_fd, str(pid).encode())
+def _fork_and_leave() -> None:
+    """Go on in a new process whose parent is the nearest reaper."""
+    before = os.getpid()
+    try:
+        if os.fork():
             os._exit(_EXIT_DONE)
-        os.close(read_fd)
-        os.close(write_fd)
-        return 0
-    os.close(write_fd)
-    told = os.read(read_fd, _PID_BYTES)
-    os.close(read_fd)
-    os.waitpid(between, 0)
-    if not told:
-        raise CopyRefused("no process could be forked")
-    return int(told)
+    except OSError:
+        os._exit(_EXIT_FAILED)
+    while os.getppid() == before:
+        time.sleep(_ORPHAN_LOOK_S)

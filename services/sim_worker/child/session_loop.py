@@ -45,8 +45,8 @@ _STRIDE_S: Final = 0.01
 # Between two looks at the worker's messages and at what is due, seconds: a look at every step would cost small
 # networks 2 %.
 _LOOK_PERIOD_S: Final = 0.005
-# Between two looks while a copy writes a state file and the simulation stands, seconds.
-_WRITER_PERIOD_S: Final = 0.02
+# Between two looks while a process does something for the simulation and that stands, seconds.
+_HELPED_PERIOD_S: Final = 0.02
 # Environment that takes part in the result (sumo.md, "libm").
 _RESULT_ENVIRONMENT: Final = ("GLIBC_TUNABLES",)
 
@@ -89,7 +89,7 @@ class SessionLoop:
         """Until the end; every output is complete and Finished is sent when it returns."""
         self._start()
         reason = self._simulate()
-        self._copies.reap_writers(wait=True)
+        self._copies.reap(wait=True)
         self._engine.close()
         kpis = self._chronicle.kpis
         results = Results(
@@ -239,8 +239,8 @@ class SessionLoop:
             self._take(self._inbox.popleft())
         if not self._rebasing:
             self._requests.carry_out(self.step)
-        if self._copies.writing:
-            self._copies.reap_writers(wait=False)
+        if self._copies.helped:
+            self._copies.reap(wait=False)
         now = self._monotonic()
         self._look_due = now + _LOOK_PERIOD_S
         if now >= self._alive_due:
@@ -256,7 +256,7 @@ class SessionLoop:
             self._look(wait_s=self._patience_s())
 
     def _patience_s(self) -> float:
-        return _WRITER_PERIOD_S if self._copies.writing else ALIVE_PERIOD_S
+        return _HELPED_PERIOD_S if self._copies.helped else ALIVE_PERIOD_S
 
     def _tell(self, message: FromChild) -> None:
         self._link.send(message)
