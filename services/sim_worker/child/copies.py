@@ -5,13 +5,13 @@ lives on when the process it was made from does not; it leaves when the worker l
 leaves only by `_exit`: ending the simulation as usual would write into files that are not its own.
 """
 
+import contextlib
 import os
 import select
 import socket
 import struct
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
@@ -26,7 +26,6 @@ _EXIT_DONE: Final = 0
 _EXIT_FAILED: Final = 1
 # How long the simulation stood still, seconds, as the process between it and its copy is told.
 _PAUSE: Final = struct.Struct("d")
-_PATIENCE_S: Final = 1.0
 # Between two looks whether a process is an orphan yet, seconds.
 _ORPHAN_LOOK_S: Final = 0.0005
 
@@ -42,6 +41,8 @@ class _Helper:
     pid: int
     failed: FromChild
     done: FromChild | None = None
+    line: socket.socket | None = None
+    """To the copy it leaves behind, which says one byte when the worker has been told of it."""
 
 
 class Copies:
@@ -110,13 +111,24 @@ class Copies:
     def reap(self, *, wait: bool) -> None:
         """Tell of the state files that are complete, and of copies that failed; `wait`: of all of them."""
         for helper in list(self._helpers):
+            self._settle(helper, wait=wait)
+
+    def _settle(self, helper: _Helper, *, wait: bool) -> None:
+        if helper.line is not None:
+            if not select.select([helper.line], [], [], None if wait else 0)[0]:
+                return
+            succeeded = bool(helper.line.recv(1))
+            helper.line.close()
+            os.waitpid(helper.pid, 0)
+        else:
             pid, status = os.waitpid(helper.pid, 0 if wait else os.WNOHANG)
             if not pid:
-                continue
-            self._helpers.remove(helper)
-            said = helper.done if os.waitstatus_to_exitcode(status) == _EXIT_DONE else helper.failed
-            if said is not None:
-                self._link.send(said)
+                return
+            succeeded = os.waitstatus_to_exitcode(status) == _EXIT_DONE
+        self._helpers.remove(helper)
+        said = helper.done if succeeded else helper.failed
+        if said is not None:
+            self._link.send(said)
 
     def _ready_to_fork(self) -> list[OpenFile]:
         """Everything flushed, and what is open for writing. Raises CopyRefused."""
@@ -136,44 +148,45 @@ class Copies:
         """True in the copy, which speaks to the worker through sockets of its own. Raises CopyRefused.
 
         The copy's parent is to be the zygote. So a process between them forks it and leaves; its orphan falls to the
-        nearest reaper above, and tells the worker then. The simulation waits for neither.
+        nearest reaper above, and tells the worker then. The simulation waits for neither, but for the copy before:
+        the worker hears of them in order.
         """
+        for helper in [one for one in self._helpers if one.line is not None]:
+            self._settle(helper, wait=True)
         began = time.monotonic()
-        stream, workers_stream = socket.socketpair()
-        packets, workers_packets = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        pause, pause_end = os.pipe()
-        try:
-            between = _fork()
-            if between:
-                os.write(pause_end, _PAUSE.pack(time.monotonic() - began))
-                refused = Refused(command_id=snapshot_id, message="no process could be forked", step=place.step)
-                self._helpers.append(_Helper(between, failed=FromChild(refused=refused)))
-                return False
-            _fork_and_leave()
-            self._hand_over(
-                SnapshotTaken(snapshot_id=snapshot_id, pid=os.getpid(), place=place),
-                pause,
-                (workers_stream, workers_packets),
-            )
-            self._link.move_to(stream, packets)
-            # The copy's own from now on: they are not to be closed here.
-            stream, packets = workers_stream, workers_packets
-            self._helpers.clear()
-            return True
-        finally:
-            for end in {stream, packets, workers_stream, workers_packets}:
-                end.close()
-            os.close(pause)
-            os.close(pause_end)
+        line, copys_line = socket.socketpair()
+        between = _fork()
+        if between:
+            copys_line.close()
+            line.send(_PAUSE.pack(time.monotonic() - began))
+            refused = Refused(command_id=snapshot_id, message="no process could be forked", step=place.step)
+            self._helpers.append(_Helper(between, failed=FromChild(refused=refused), line=line))
+            return False
+        line.close()
+        _fork_and_leave()
+        for helper in self._helpers:
+            if helper.line is not None:
+                helper.line.close()
+        self._helpers.clear()
+        self._introduce(SnapshotTaken(snapshot_id=snapshot_id, pid=os.getpid(), place=place), copys_line)
+        return True
 
-    def _hand_over(self, taken: SnapshotTaken, pause: int, ends: Sequence[socket.socket]) -> None:
-        # Told at once, or the simulation is gone.
-        if select.select([pause], [], [], _PATIENCE_S)[0]:
-            (taken.pause_s,) = _PAUSE.unpack(os.read(pause, _PAUSE.size))
-        try:
-            self._link.hand_over(taken, ends)
-        except WorkerGone:
-            os._exit(_EXIT_DONE)
+    def _introduce(self, taken: SnapshotTaken, line: socket.socket) -> None:
+        """Give the worker sockets to this copy. `line` is to the simulation, which tells how long it stood still."""
+        with line:
+            # Nothing when it is gone already.
+            told = line.recv(_PAUSE.size)
+            taken.pause_s = _PAUSE.unpack(told)[0] if told else 0.0
+            stream, workers_stream = socket.socketpair()
+            packets, workers_packets = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with workers_stream, workers_packets:
+                try:
+                    self._link.hand_over(taken, (workers_stream, workers_packets))
+                except WorkerGone:
+                    os._exit(_EXIT_DONE)
+            self._link.move_to(stream, packets)
+            with contextlib.suppress(OSError):
+                line.send(b".")
 
     def _await_wake(self) -> Wake:
         while True:
