@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from event_store.application.heads import Heads
-from event_store.gateways.all_events import Stretch
-from event_store.gateways.batches import Place
-from event_store.gateways.event_rows import EventRows
+from event_store.gateways.event_bytes import event_bytes
+from event_store.gateways.event_rows import EventRows, Place, Stretch
 from milepost.errors.v1 import errors_pb2
+from milepost.event.v1.event_pb2 import Event
 from milepost.event.v1.event_service_pb2 import (
     Position,
     StoredEvent,
@@ -78,8 +78,8 @@ def _response(stretch: Stretch) -> WatchAllEventsResponse:
     return WatchAllEventsResponse(
         events=[
             StoredEvent(
-                event=stored.row.event,
-                stream_seq=stored.stream_seq,
+                event=Event.FromString(event_bytes(stored.key[1], stored.row)),
+                stream_seq=stored.row.stream_seq,
                 tenant=stored.key[0],
             )
             for stored in stretch.rows

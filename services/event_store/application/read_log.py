@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from event_store.application.find_log import FindLog, require_kept
+from event_store.gateways.event_bytes import event_bytes
 from event_store.gateways.event_rows import EventRows
+from milepost.event.v1.event_pb2 import Event
 from milepost.event.v1.event_service_pb2 import ReadEventsRequest, ReadEventsResponse, ReadOrder
 
 DEFAULT_PAGE_EVENTS = 500
@@ -34,7 +36,7 @@ class ReadLog:
             descending=descending,
         )
         return ReadEventsResponse(
-            events=[row.event for row in page.rows],
+            events=[Event.FromString(event_bytes(request.session_id, row)) for row in page.rows],
             next_cursor=0 if page.complete else page.rows[-1].seq,
             head_seq=head.head_seq,
             oldest_seq=head.oldest_seq,

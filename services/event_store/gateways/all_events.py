@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from event_store.gateways.batches import BatchRow, EventRow, Key, Place, of_kinds, place_of, rows_of
-from event_store.gateways.event_bytes import unpacked_messages
+from event_store.gateways.batches import BatchRow, EventRow, Key, Place, messages_of, of_kinds, place_of
 from event_store.gateways.tables import batches, logs
 
 # How many batches are fetched at a time.
@@ -30,11 +29,10 @@ _FETCH_BATCHES = 16
 
 @dataclass(frozen=True, slots=True)
 class StoredRow:
-    """An event, whose it is, and the number of its message in the stream."""
+    """An event and whose it is."""
 
     key: Key
     row: EventRow
-    stream_seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ async def read_all(
         if message.key[0] != tenant:
             continue
         found = [row for row in message.rows if not kinds or row.kind in kinds]
-        rows += [StoredRow(message.key, row, last) for row in found]
+        rows += [StoredRow(message.key, row) for row in found]
         size += sum(len(row.encoded) for row in found)
     return Stretch(rows, place, complete=True)
 
@@ -92,9 +90,9 @@ async def _messages(
         # No batch that comes later begins before this one.
         while waiting and waiting[0].stream_seq < batch.first_stream_seq:
             yield heapq.heappop(waiting)
-        for message in _messages_of(batch, key):
-            if message.stream_seq > after:
-                heapq.heappush(waiting, message)
+        for stream_seq, rows in messages_of(batch):
+            if stream_seq > after:
+                heapq.heappush(waiting, _Message(stream_seq, key, rows))
     while waiting:
         yield heapq.heappop(waiting)
 
@@ -124,12 +122,3 @@ async def _keys(connection: AsyncConnection, log_keys: Collection[int]) -> dict[
         return {}
     query = select(logs.c.log_key, logs.c.tenant, logs.c.session_id).where(logs.c.log_key.in_(log_keys))
     return {row.log_key: (row.tenant, row.session_id) for row in await connection.execute(query)}
-
-
-def _messages_of(batch: BatchRow, key: Key) -> list[_Message]:
-    events = list(rows_of(batch))
-    messages, taken = [], 0
-    for stream_seq, count in unpacked_messages(batch.messages, stream_seq=batch.first_stream_seq, events=len(events)):
-        messages.append(_Message(stream_seq, key, events[taken : taken + count]))
-        taken += count
-    return messages

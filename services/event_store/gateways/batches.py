@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import groupby, islice
 from typing import Any
 
 from sqlalchemy import Row, Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from event_store.gateways.event_bytes import decompress, kind_and_payload, kinds_mask, split
+from event_store.gateways.event_bytes import decompress, kind_and_payload, kinds_mask, seq_of, split, unpacked_messages
 from event_store.gateways.tables import batches, position
 from milepost.event.v1.event_pb2 import Event
 
@@ -29,6 +30,7 @@ class EventRow:
 
     log_key: int
     seq: int
+    stream_seq: int
     run: int
     attempt: int
     stored_us: int
@@ -68,8 +70,18 @@ class EventRow:
 
 def rows_of(batch: BatchRow) -> Iterator[EventRow]:
     """The events of a batch."""
-    for seq, encoded in enumerate(split(decompress(batch.events)), start=batch.first_seq):
-        yield EventRow(batch.log_key, seq, batch.run, batch.attempt, batch.stored_us, encoded)
+    encoded_events = split(decompress(batch.events))
+    numbers = unpacked_messages(batch.messages, stream_seq=batch.first_stream_seq, events=batch.event_count)
+    for stream_seq, count in numbers:
+        for encoded in islice(encoded_events, count):
+            yield EventRow(
+                batch.log_key, seq_of(encoded), stream_seq, batch.run, batch.attempt, batch.stored_us, encoded
+            )
+
+
+def messages_of(batch: BatchRow) -> list[tuple[int, list[EventRow]]]:
+    """Number in the stream and events of each message that is in a batch."""
+    return [(number, list(rows)) for number, rows in groupby(rows_of(batch), key=lambda row: row.stream_seq)]
 
 
 def of_kinds(query: Select[Any], kinds: Collection[int]) -> Select[Any]:

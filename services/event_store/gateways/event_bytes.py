@@ -12,6 +12,7 @@ import functools
 import struct
 from array import array
 from collections.abc import Collection, Iterator, Sequence
+from typing import Protocol
 
 import zstandard
 
@@ -33,6 +34,14 @@ _HIGHEST_BIT = 62
 _LEVEL = 1
 _compressor = zstandard.ZstdCompressor(level=_LEVEL)
 _decompressor = zstandard.ZstdDecompressor()
+
+
+class EncodedEvent(Protocol):
+    """What holds a serialised event."""
+
+    @property
+    def encoded(self) -> bytes:
+        """A serialised `Event`."""
 
 
 def frames_of(session_id: str, message: LogMessage) -> bytes:
@@ -74,6 +83,23 @@ def kind_and_payload(encoded: bytes) -> tuple[int, bytes]:
     tag, at = _read_varint(encoded, 0)
     length, at = _read_varint(encoded, at)
     return tag >> 3, encoded[at : at + length]
+
+
+def seq_of(encoded: bytes) -> int:
+    """The seq of a stored event, which follows the payload."""
+    _, at = _read_varint(encoded, 0)
+    length, at = _read_varint(encoded, at)
+    return _read_varint(encoded, at + length + 1)[0]
+
+
+def event_bytes(session_id: str, row: EncodedEvent) -> bytes:
+    """A row as a serialised `Event`."""
+    return row.encoded
+
+
+def watch_response_bytes(session_id: str, rows: Sequence[EncodedEvent]) -> bytes:
+    """Rows as a serialised `WatchEventsResponse{events}`."""
+    return watch_response(b"".join(framed(row.encoded) for row in rows))
 
 
 def watch_response(frames: bytes) -> bytes:

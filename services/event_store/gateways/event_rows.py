@@ -10,11 +10,13 @@ from typing import TypeVar
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from event_store.gateways.all_events import Stretch, read_all
+from event_store.gateways.all_events import StoredRow, Stretch, read_all
 from event_store.gateways.batches import BatchRow, EventRow, Key, Place, of_kinds, place_of, rows_of
 from event_store.gateways.event_bytes import decompress, framed, kinds_mask
 from event_store.gateways.tables import batches, logs
 from session_log.codec import TERMINAL_KINDS
+
+__all__ = ["EventRow", "EventRows", "Frames", "Head", "Key", "Page", "Place", "StoredRow", "Stretch"]
 
 # Keys named in one statement; SQLite allows 32,766 variables, a key has two.
 KEYS_PER_QUERY = 5000
@@ -116,7 +118,7 @@ class EventRows:
         parts: list[bytes] = []
         count, size, last_seq = 0, 0, after
         async for batch in self._batches(log_key, after=after, upto=upto, kinds=kinds):
-            frames, events = decompress(batch.events), batch.last_seq - batch.first_seq + 1
+            frames, events = decompress(batch.events), batch.event_count
             # Bit 0 stands for several kinds.
             only_wanted = not kinds or not batch.kinds & (~wanted | 1)
             if not only_wanted or batch.first_seq <= after or batch.last_seq > upto:
@@ -175,7 +177,7 @@ class EventRows:
 
     async def count(self) -> int:
         """Events stored."""
-        stored = select(func.coalesce(func.sum(batches.c.last_seq - batches.c.first_seq + 1), 0))
+        stored = select(func.coalesce(func.sum(batches.c.event_count), 0))
         async with self._engine.connect() as connection:
             return int((await connection.execute(stored)).scalar_one())
 

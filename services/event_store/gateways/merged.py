@@ -1,9 +1,14 @@
-"""Consecutive messages of one log become one batch while a transaction is put together (ADR 12)."""
+"""Consecutive messages of one log become one batch while a transaction is put together (ADR 12).
 
+A batch never changes afterwards, but for events that are cut out of it.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from event_store.gateways.event_bytes import compress, frames_of, kinds_mask, packed_messages
+from event_store.gateways.batches import BatchRow, EventRow, messages_of
+from event_store.gateways.event_bytes import compress, framed, frames_of, kinds_mask, packed_messages
 from session_log.codec import LogMessage
 
 # A batch takes no further message beyond so many events or bytes of them: what a reader unpacks for one event.
@@ -63,5 +68,18 @@ class Merged:
             "last_stream_seq": self.last.stream_seq,
             "commit_seq": commit_seq,
             "messages": packed_messages(self.messages),
+            "event_count": sum(count for _, count in self.messages),
             "events": compress(b"".join(self.parts)),
         }
+
+
+def without(batch: BatchRow, cut: Callable[[EventRow], bool]) -> Values:
+    """What changes of a batch when events are cut out of it; its numbers stay, its `event_count` may become 0."""
+    messages = [(number, [row for row in rows if not cut(row)]) for number, rows in messages_of(batch)]
+    left = [row for _, rows in messages for row in rows]
+    return {
+        "kinds": kinds_mask({row.kind for row in left}),
+        "messages": packed_messages([(number, len(rows)) for number, rows in messages]),
+        "event_count": len(left),
+        "events": compress(b"".join(framed(row.encoded) for row in left)),
+    }

@@ -69,6 +69,8 @@ batches = Table(
     Column("commit_seq", BigInteger, nullable=False),
     # Where one message ends and the next begins (event_bytes.packed_messages); empty when it is one.
     Column("messages", LargeBinary, nullable=False),
+    # How many are in it: those between first_seq and last_seq but for what was cut.
+    Column("event_count", Integer, nullable=False),
     # A serialised EventList, as watchers get it, compressed with zstd.
     Column("events", LargeBinary, nullable=False),
     Index("batches_commit_seq", "commit_seq", "first_stream_seq"),

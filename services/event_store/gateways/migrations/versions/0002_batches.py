@@ -44,6 +44,7 @@ def upgrade() -> None:
         sa.Column("last_stream_seq", sa.BigInteger, nullable=False),
         sa.Column("commit_seq", sa.BigInteger, nullable=False),
         sa.Column("messages", sa.LargeBinary, nullable=False),
+        sa.Column("event_count", sa.Integer, nullable=False),
         sa.Column("events", sa.LargeBinary, nullable=False),
     )
     op.create_index("batches_commit_seq", "batches", ["commit_seq", "first_stream_seq"])
@@ -60,7 +61,7 @@ def _portions(connection: sa.Connection) -> Iterator[list[dict[str, Any]]]:
     for _, events in groupby(_events(connection), key=lambda row: (row.log_key, row.stream_seq)):
         batch = _batch(list(events))
         rows.append(batch)
-        size += batch["last_seq"] - batch["first_seq"] + 1
+        size += batch["event_count"]
         if size >= _PORTION:
             yield rows
             rows, size = [], 0
