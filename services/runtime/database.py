@@ -34,7 +34,7 @@ _CONNECT_S = 5
 # Connections of a process; some more while many calls come at once.
 _POOL, _POOL_MORE = 8, 8
 # A process that stands still within a transaction loses it, and its locks, after so long, milliseconds.
-_IDLE_IN_TRANSACTION_MS = 10_000
+_IDLE_IN_TRANSACTION_MS = 5_000
 # How long a service that starts waits for its database, and how often it looks, seconds.
 _START_S, _START_AGAIN_S = 20.0, 0.25
 # Whoever migrates holds this advisory lock; any number that nobody else uses.

@@ -85,6 +85,17 @@ position = Table(
     Column("stream_seq", BigInteger, nullable=False),
 )
 
+# Whose turn it is to ingest: one row (gateways.ingest_lease). SQLite has one process and needs none.
+ingest_lease = Table(
+    "ingest_lease",
+    metadata,
+    Column("one", Integer, primary_key=True),
+    # A name that the holder's connections bear, too.
+    Column("holder", String, nullable=False),
+    # Microseconds since 1970, the database's clock.
+    Column("until_us", BigInteger, nullable=False),
+)
+
 blobs = Table(
     "blobs",
     metadata,

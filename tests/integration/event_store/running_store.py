@@ -221,11 +221,12 @@ async def ingestion_held_up(folder: Path) -> AsyncIterator[Callable[[], None]]:
 
 def settings_of(folder: Path, nats_url: str, **changed: Any) -> EventStoreSettings:
     folder.mkdir(parents=True, exist_ok=True)
+    if "database_url" not in changed:
+        changed["database_url"] = url_of(folder / "events.db")
     return EventStoreSettings(
         nats_url=nats_url,
         listen="127.0.0.1:0",
         metrics_listen="127.0.0.1:0",
-        database_url=url_of(folder / "events.db"),
         blob_url=f"file://{folder / 'blobs'}",
         ready_file=folder / "ready.json",
         **changed,
@@ -257,8 +258,8 @@ async def running_store(folder: Path, nats_url: str, **changed: Any) -> AsyncIte
 class StoreProcess:
     """A store in a process of its own, always on the same port."""
 
-    def __init__(self, folder: Path, nats_url: str) -> None:
-        self._settings = settings_of(folder, nats_url)
+    def __init__(self, folder: Path, nats_url: str, **changed: Any) -> None:
+        self._settings = settings_of(folder, nats_url, **changed)
         self._log = folder / "log"
         self._process: asyncio.subprocess.Process | None = None
 
@@ -276,6 +277,11 @@ class StoreProcess:
         await _exists(ready, died)
         died.cancel()
         return Store(json.loads(ready.read_text())["address"])
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     async def end(self, number: signal.Signals = signal.SIGKILL) -> int:
         """Send a signal and wait for the end; the exit code."""

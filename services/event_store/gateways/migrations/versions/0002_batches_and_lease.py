@@ -1,7 +1,9 @@
-"""Events in compressed batches: the rows of the first release, one for each event, are carried over.
+"""Events in compressed batches, and whose turn it is to ingest.
 
-Their table stays until the next release; processes of the first release, of which SQLite allows one at a time, are
-stopped before this one starts.
+The rows of the first release, one for each event, are carried over.
+
+Their table stays until the next release; processes of the first release, of which there is one at a time, are stopped
+before this one starts.
 """
 
 from collections.abc import Iterator
@@ -25,7 +27,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def upgrade() -> None:
-    """Add the table and fill it."""
+    """Add the tables and carry over."""
     batches = op.create_table(
         "batches",
         sa.Column("log_key", sa.BigInteger, primary_key=True),
@@ -48,6 +50,12 @@ def upgrade() -> None:
         sa.Column("events", sa.LargeBinary, nullable=False),
     )
     op.create_index("batches_commit_seq", "batches", ["commit_seq", "first_stream_seq"])
+    op.create_table(
+        "ingest_lease",
+        sa.Column("one", sa.Integer, primary_key=True),
+        sa.Column("holder", sa.String, nullable=False),
+        sa.Column("until_us", sa.BigInteger, nullable=False),
+    )
     connection = op.get_bind()
     for rows in _portions(connection):
         connection.execute(sa.insert(batches), rows)
