@@ -65,8 +65,9 @@ class Ingest:
             await asyncio.sleep(RETRY_WAIT_S)
 
     async def _once(self) -> None:
+        place = await self.appends.place((await stream_end(jetstream(self.broker))).epoch)
+        # Asked after the place was read: meanwhile another process may have stored more.
         end = await stream_end(jetstream(self.broker))
-        place = await self.appends.place(end.epoch)
         if place.epoch != end.epoch or place.stream_seq > end.last_seq:
             log.error("the broker's stream is not what was stored", stored=str(place), found=str(end))
             raise EpochChanged
