@@ -99,6 +99,12 @@ class Postgres:
             answer = connection.execute(statement.encode())
             return answer.fetchall() if answer.description else []
 
+    def give(self, folder: Path) -> None:
+        """Have the server own a folder."""
+        if self._user:
+            shutil.chown(folder, self._user)
+        folder.chmod(0o700)
+
     def url(self, database: str) -> str:
         return f"postgresql+psycopg://postgres@/{database}?host={self.folder}"
 
@@ -123,6 +129,7 @@ class Postgres:
     def stop(self) -> None:
         """End it at once but cleanly: open transactions are rolled back."""
         if self._process is not None and self._process.poll() is None:
+            self.go_on()
             self._process.send_signal(signal.SIGINT)
             self._process.wait(30)
 
@@ -139,6 +146,58 @@ class Postgres:
             check=True,
             capture_output=True,
         )
+
+
+class Disk:
+    """A disk of a few megabytes, of memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def mount(self, *, megabytes: int) -> None:
+        """Raises CalledProcessError where mounting is not permitted."""
+        self._mount("tmpfs", f"size={megabytes}m")
+
+    def grow(self, *, megabytes: int) -> None:
+        self._mount("tmpfs", f"remount,size={megabytes}m")
+
+    def _mount(self, kind: str, options: str) -> None:
+        command = ["mount", "-t", kind, "-o", options, kind, str(self.folder)]
+        subprocess.run(command, check=True, capture_output=True)
+
+    def unmount(self) -> None:
+        subprocess.run(["umount", "--lazy", str(self.folder)], check=False, capture_output=True)
+
+
+@functools.cache
+def may_mount() -> bool:
+    """Whether these tests are allowed to."""
+    with tempfile.TemporaryDirectory() as folder:
+        disk = Disk(Path(folder))
+        try:
+            disk.mount(megabytes=1)
+        except (OSError, subprocess.CalledProcessError):
+            return False
+        disk.unmount()
+        return True
+
+
+@contextlib.contextmanager
+def small_disk(server: Postgres, database: str, *, megabytes: int) -> Iterator[Disk]:
+    """Have everything that a database stores from now on lie on a small disk."""
+    disk = Disk(server.folder / "small")
+    disk.folder.mkdir()
+    disk.mount(megabytes=megabytes)
+    try:
+        place = disk.folder / "space"
+        place.mkdir()
+        server.give(place)
+        server.execute(f"create tablespace small location '{place}'")
+        server.execute(f"alter database {database} set default_tablespace = small")
+        yield disk
+    finally:
+        server.stop()
+        disk.unmount()
 
 
 def _sqlite_file(path: Path) -> str:

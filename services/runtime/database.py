@@ -9,12 +9,13 @@ can be given one URL; whoever migrates holds a lock, and the others find it done
 
 import asyncio
 import fcntl
+import functools
 import os
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
 from alembic import command
@@ -25,12 +26,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 log = structlog.get_logger()
 T = TypeVar("T")
+P = ParamSpec("P")
 Work = Callable[[AsyncConnection], Awaitable[Any]]
 
 # How long a statement waits for another connection's lock, milliseconds.
 _SQLITE_BUSY_MS = 5000
 # How long to wait for a connection, from the server or from the pool, seconds.
 _CONNECT_S = 5
+# How long a read may take before its caller hears that the database does not answer, seconds.
+READ_S = 5.0
 # Connections of a process; some more while many calls come at once.
 _POOL, _POOL_MORE = 8, 8
 # A process that stands still within a transaction loses it, and its locks, after so long, milliseconds.
@@ -68,8 +72,8 @@ class GroupCommit:
             async with self._engine.begin() as connection:
                 results = [await work(connection) for work, _ in batch]
         except SQLAlchemyError as error:
-            # Nobody is to blame when the database is away: trying each alone would only wait as often.
-            if len(batch) == 1 or isinstance(error, OperationalError):
+            # Trying each alone would only wait as often.
+            if len(batch) == 1 or _away(error):
                 for _, done in batch:
                     _settle(done, error)
                 return
@@ -85,6 +89,11 @@ class GroupCommit:
                 _settle(done, result)
 
 
+def _away(error: SQLAlchemyError) -> bool:
+    """Whether the database is to blame; not that two transactions met (SQLSTATE 40…)."""
+    return isinstance(error, OperationalError) and not str(getattr(error.orig, "sqlstate", "")).startswith("40")
+
+
 def _settle(done: "asyncio.Future[Any]", outcome: Any) -> None:
     """Give a caller its outcome, unless it has been cancelled."""
     if done.done():
@@ -93,6 +102,33 @@ def _settle(done: "asyncio.Future[Any]", outcome: Any) -> None:
         done.set_exception(outcome)
     else:
         done.set_result(outcome)
+
+
+def in_time(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """A read that raises OperationalError after READ_S, whatever the server does.
+
+    The query is left to its fate: breaking it off asks a server that does not answer, and waits for it.
+    """
+
+    @functools.wraps(method)
+    async def bounded(*args: P.args, **kwargs: P.kwargs) -> T:
+        reading = asyncio.create_task(method(*args, **kwargs), name="read")
+        try:
+            await asyncio.wait({reading}, timeout=READ_S)
+            if reading.done():
+                return reading.result()
+        finally:
+            reading.cancel()
+            reading.add_done_callback(_forget)
+        raise OperationalError(None, None, TimeoutError(f"no answer within {READ_S} s"))
+
+    return bounded
+
+
+def _forget(task: "asyncio.Task[Any]") -> None:
+    """Nobody wants its outcome any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 class DatabaseInUse(RuntimeError):

@@ -14,6 +14,7 @@ from event_store.gateways.all_events import StoredRow, Stretch, read_all
 from event_store.gateways.batches import BatchRow, EventRow, Key, Place, of_kinds, place_of, rows_of
 from event_store.gateways.event_bytes import decompress, framed, kinds_mask
 from event_store.gateways.tables import batches, logs
+from runtime.database import in_time
 from session_log.codec import TERMINAL_KINDS
 
 __all__ = ["EventRow", "EventRows", "Frames", "Head", "Key", "Page", "Place", "StoredRow", "Stretch"]
@@ -66,6 +67,7 @@ class EventRows:
         # A transaction around one query would be two more journeys to the server.
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
 
+    @in_time
     async def heads(self, keys: Collection[Key]) -> dict[Key, Head]:
         """Where these logs end (R12). Unknown and empty logs are left out."""
         found: dict[Key, Head] = {}
@@ -82,11 +84,13 @@ class EventRows:
         """Where a log ends, if it is known."""
         return (await self.heads([(tenant, session_id)])).get((tenant, session_id))
 
+    @in_time
     async def place(self) -> Place | None:
         """How far the stream has been written, if anything ever began."""
         async with self._engine.connect() as connection:
             return await place_of(connection)
 
+    @in_time
     async def read(
         self,
         log_key: int,
@@ -110,6 +114,7 @@ class EventRows:
                 rows.append(row)
         return Page(rows, complete=True)
 
+    @in_time
     async def read_frames(
         self, log_key: int, *, after: int, upto: int, limit: int, limit_bytes: int, kinds: Collection[int] = ()
     ) -> Frames:
@@ -138,6 +143,7 @@ class EventRows:
             count, size, last_seq = count + events, size + len(frames), min(batch.last_seq, upto)
         return Frames(b"".join(parts), upto, complete=True)
 
+    @in_time
     async def read_all(
         self, *, after_stream_seq: int, limit: int, limit_bytes: int, kinds: Collection[int], tenant: str
     ) -> Stretch | None:
@@ -175,6 +181,7 @@ class EventRows:
             if not portion:
                 return
 
+    @in_time
     async def count(self) -> int:
         """Events stored."""
         stored = select(func.coalesce(func.sum(batches.c.event_count), 0))
