@@ -14,12 +14,14 @@ from event_store.application.follow_all import FollowAll
 from event_store.application.frames import FrameSource
 from event_store.application.heads import Heads
 from event_store.application.ingest import EpochChanged, Ingest
+from event_store.application.ingest_in_turn import IngestInTurn
 from event_store.application.purge import Purge
 from event_store.application.read_log import ReadLog
 from event_store.application.watch_log import WatchLog
 from event_store.gateways.blob_folder import BlobFolder
-from event_store.gateways.event_appends import EventAppends, NotTheIngester
+from event_store.gateways.event_appends import EventAppends
 from event_store.gateways.event_rows import EventRows
+from event_store.gateways.ingest_lease import IngestLease
 from event_store.settings import EventStoreSettings
 from milepost.blob.v1 import blob_service_pb2
 from milepost.blob.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
@@ -59,9 +61,10 @@ async def serve(settings: EventStoreSettings, lifetime: Lifetime) -> None:
         add_BlobServiceServicer_to_server(
             BlobServiceAdapter(BlobFolder(settings.blob_url, engine, writing), settings.blob_max_bytes), server.server
         )
+        ingest = IngestInTurn(IngestLease(engine), Ingest(broker, appends, heads.wake))
         async with serving(server, SERVICES, grace_s=settings.drain_s), asyncio.TaskGroup() as tasks:
             running = [
-                tasks.create_task(_ingest(Ingest(broker, appends, heads.wake), server), name="ingest"),
+                tasks.create_task(_ingest(ingest, server), name="ingest"),
                 tasks.create_task(heads.keep_level(), name="heads"),
                 tasks.create_task(heads.measure_lag(), name="lag"),
                 tasks.create_task(frames.say_interest(), name="interest"),
@@ -76,12 +79,12 @@ async def serve(settings: EventStoreSettings, lifetime: Lifetime) -> None:
     await disconnect(broker)
 
 
-async def _ingest(ingest: Ingest, server: GrpcServer) -> None:
+async def _ingest(ingest: IngestInTurn, server: GrpcServer) -> None:
     """Ingest; when it must not go on, say so by health and serve what is stored."""
     try:
         await ingest()
-    except (EpochChanged, NotTheIngester) as error:
-        log.error("ingestion has stopped; what is stored is still served", reason=type(error).__name__)
+    except EpochChanged:
+        log.error("ingestion has stopped; what is stored is still served")
         await server.unhealthy(EVENT_SERVICE)
 
 

@@ -2,27 +2,47 @@
 
 SQLite is for one process: a lock file beside the database says so at once, instead of "database is locked"
 later. Writers of that process take turns with a lock of their own; readers use WAL and never wait.
+
+On PostgreSQL any number of processes share a database. Each service has a schema of its own name, so that all of them
+can be given one URL; whoever migrates holds a lock, and the others find it done.
 """
 
 import asyncio
 import fcntl
+import functools
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+import structlog
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, event, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import URL, Connection, event, make_url, text
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+log = structlog.get_logger()
 T = TypeVar("T")
+P = ParamSpec("P")
 Work = Callable[[AsyncConnection], Awaitable[Any]]
 
 # How long a statement waits for another connection's lock, milliseconds.
 _SQLITE_BUSY_MS = 5000
+# How long to wait for a connection, from the server or from the pool, seconds.
+_CONNECT_S = 5
+# How long a read may take before its caller hears that the database does not answer, seconds.
+READ_S = 5.0
+# Connections of a process; some more while many calls come at once.
+_POOL, _POOL_MORE = 8, 8
+# A process that stands still within a transaction loses it, and its locks, after so long, milliseconds.
+_IDLE_IN_TRANSACTION_MS = 5_000
+# How long a service that starts waits for its database, and how often it looks, seconds.
+_START_S, _START_AGAIN_S = 20.0, 0.25
+# Whoever migrates holds this advisory lock; any number that nobody else uses.
+_MIGRATION_LOCK = 7_400_740
 
 
 class GroupCommit:
@@ -52,8 +72,10 @@ class GroupCommit:
             async with self._engine.begin() as connection:
                 results = [await work(connection) for work, _ in batch]
         except SQLAlchemyError as error:
-            if len(batch) == 1:
-                _settle(batch[0][1], error)
+            # Trying each alone would only wait as often.
+            if len(batch) == 1 or _away(error):
+                for _, done in batch:
+                    _settle(done, error)
                 return
             for item in batch:
                 await self._commit([item])
@@ -67,6 +89,11 @@ class GroupCommit:
                 _settle(done, result)
 
 
+def _away(error: SQLAlchemyError) -> bool:
+    """Whether the database is to blame; not that two transactions met (SQLSTATE 40…)."""
+    return isinstance(error, OperationalError) and not str(getattr(error.orig, "sqlstate", "")).startswith("40")
+
+
 def _settle(done: "asyncio.Future[Any]", outcome: Any) -> None:
     """Give a caller its outcome, unless it has been cancelled."""
     if done.done():
@@ -77,29 +104,95 @@ def _settle(done: "asyncio.Future[Any]", outcome: Any) -> None:
         done.set_result(outcome)
 
 
+def in_time(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """A read that raises OperationalError after READ_S, whatever the server does.
+
+    The query is left to its fate: breaking it off asks a server that does not answer, and waits for it.
+    """
+
+    @functools.wraps(method)
+    async def bounded(*args: P.args, **kwargs: P.kwargs) -> T:
+        reading = asyncio.create_task(method(*args, **kwargs), name="read")
+        try:
+            await asyncio.wait({reading}, timeout=READ_S)
+            if reading.done():
+                return reading.result()
+        finally:
+            reading.cancel()
+            reading.add_done_callback(_forget)
+        raise OperationalError(None, None, TimeoutError(f"no answer within {READ_S} s"))
+
+    return bounded
+
+
+def _forget(task: "asyncio.Task[Any]") -> None:
+    """Nobody wants its outcome any more."""
+    if not task.cancelled():
+        task.exception()
+
+
 class DatabaseInUse(RuntimeError):
     """Another process holds this SQLite database."""
 
 
 @asynccontextmanager
 async def open_database(url: str, *, migrations: Path) -> AsyncIterator[AsyncEngine]:
-    """The migrated database at an SQLAlchemy URL (`sqlite+aiosqlite:///file`, `postgresql+psycopg://…`).
+    """The migrated database at an SQLAlchemy URL (`sqlite+aiosqlite:///file`, `postgresql://user@host/name`).
 
-    Raises DatabaseInUse when another process has the SQLite file open.
+    Raises DatabaseInUse when another process has the SQLite file open, OperationalError when no database answers.
     """
     parsed = make_url(url)
     lock = _lock_file(Path(parsed.database)) if parsed.get_backend_name() == "sqlite" and parsed.database else None
-    engine = create_async_engine(parsed)
-    if lock is not None:
-        event.listen(engine.sync_engine, "connect", _durable_sqlite)
+    # migrations/ lies in the gateways of its service, whose name is that of the schema.
+    schema = migrations.parent.parent.name
+    engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed, schema)
     try:
-        async with engine.begin() as connection:
-            await connection.run_sync(_migrate, migrations)
+        await _migrated(engine, migrations, schema)
         yield engine
     finally:
         await asyncio.shield(engine.dispose())
         if lock is not None:
             os.close(lock)
+
+
+def _sqlite(url: URL) -> AsyncEngine:
+    engine = create_async_engine(url)
+    if url.database:
+        event.listen(engine.sync_engine, "connect", _durable_sqlite)
+    return engine
+
+
+def _postgresql(url: URL, schema: str) -> AsyncEngine:
+    return create_async_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=_POOL,
+        max_overflow=_POOL_MORE,
+        pool_timeout=_CONNECT_S,
+        connect_args={
+            "connect_timeout": _CONNECT_S,
+            "options": f"-c search_path={schema} -c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION_MS}",
+            # Of this process alone: whoever takes its lease over ends its connections by this name.
+            "application_name": f"{schema}-{uuid.uuid4().hex}",
+        },
+    )
+
+
+async def _migrated(engine: AsyncEngine, migrations: Path, schema: str) -> None:
+    """Migrate; a database that is just starting is waited for."""
+    for _ in range(int(_START_S / _START_AGAIN_S)):
+        try:
+            async with engine.begin() as connection:
+                if engine.dialect.name == "postgresql":
+                    await connection.execute(text(f"select pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+                    await connection.execute(text(f"create schema if not exists {schema}"))
+                await connection.run_sync(_migrate, migrations)
+        except OperationalError as error:
+            log.warning("waiting for the database", error=repr(error))
+            await asyncio.sleep(_START_AGAIN_S)
+        else:
+            return
+    async with engine.connect():
+        """Raises what keeps us from it."""
 
 
 def _lock_file(database: Path) -> int:

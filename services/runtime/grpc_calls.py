@@ -15,7 +15,8 @@ import nats.errors
 import protovalidate
 import structlog
 from google.protobuf.message import Message
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from milepost.errors.v1 import errors_pb2
 from runtime.errors import CallRefused, FieldViolation, to_status
@@ -80,7 +81,7 @@ def _as_refusal(error: Exception) -> CallRefused | None:
             return CallRefused(
                 errors_pb2.ERROR_REASON_STORE_UNAVAILABLE, "the event store does not answer", retry_after_s=1.0
             )
-        case OperationalError():
+        case OperationalError() | InterfaceError() | PoolExhausted():
             log.warning("database does not answer", error=repr(error))
             return CallRefused(
                 errors_pb2.ERROR_REASON_STORE_UNAVAILABLE, "the database does not answer", retry_after_s=1.0

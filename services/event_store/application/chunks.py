@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from prometheus_client import Counter
 
-from event_store.gateways.event_bytes import watch_response_bytes
+from event_store.gateways.event_bytes import watch_response
 from event_store.gateways.event_rows import EventRows
 
 _made = Counter("milepost_watch_chunks_made_total", "Chunks read and encoded")
 _shared = Counter("milepost_watch_chunks_shared_total", "Chunks that another watcher had made")
 
-# Largest chunk: events, and bytes of payload. With 120 bytes of header an event a message stays below 1 MiB.
+# Largest chunk: events, and bytes. A message stays below 1 MiB.
 CHUNK_EVENTS = 2000
 CHUNK_BYTES = 512 * 1024
 # All chunks kept for sharing, bytes; what one costs beside its response.
@@ -73,16 +73,16 @@ class Chunks:
     async def _make(self, session_id: str, key: _Key, head_seq: int) -> Chunk:
         log_key, after, kinds = key
         try:
-            page = await self._rows.read(
+            found = await self._rows.read_frames(
                 log_key, after=after, upto=head_seq, limit=CHUNK_EVENTS, limit_bytes=CHUNK_BYTES, kinds=kinds
             )
         finally:
             del self._making[key, head_seq]
         _made.inc()
         chunk = Chunk(
-            last_seq=head_seq if page.complete else page.rows[-1].seq,
-            response=watch_response_bytes(session_id, page.rows) if page.rows else b"",
-            full=not page.complete,
+            last_seq=found.last_seq,
+            response=watch_response(found.frames) if found.frames else b"",
+            full=not found.complete,
         )
         self._keep(key, chunk)
         return chunk

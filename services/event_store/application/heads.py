@@ -18,7 +18,7 @@ from prometheus_client import Gauge
 from sqlalchemy.exc import SQLAlchemyError
 
 from event_store.gateways.event_appends import Committed
-from event_store.gateways.event_rows import EventRows, Head
+from event_store.gateways.event_rows import EventRows, Head, Place
 from event_store.gateways.log_stream import received_time, stream_end
 from milepost.dispatch.v1.dispatch_pb2 import CommittedNotice
 from runtime.broker import jetstream, subject, tokens_of
@@ -59,6 +59,7 @@ class Heads:
         """How far the store is behind the broker; None while the broker does not answer, or is another one."""
         self._rows = rows
         self._broker = broker
+        self._place: Place | None = None
         self._watched: dict[Key, WatchedLog] = {}
         self._wake = asyncio.Event()
         self._followers: set[asyncio.Event] = set()
@@ -146,7 +147,11 @@ class Heads:
     async def _measured_lag_s(self, js: JetStreamContext) -> float | None:
         """Age of the oldest message that is not stored; the broker is asked first, so level means level."""
         end = await stream_end(js)
-        place = await self._rows.place()
+        try:
+            place = self._place = await self._rows.place()
+        except SQLAlchemyError:
+            # The database is away, and what it holds still is what it held.
+            place = self._place
         if place is None or place.epoch != end.epoch:
             return None
         if place.stream_seq >= end.last_seq:

@@ -18,14 +18,16 @@ from nats.aio.client import Client
 from prometheus_client import Counter, Gauge
 from sqlalchemy.exc import SQLAlchemyError
 
+from event_store.gateways.batches import Place
 from event_store.gateways.event_appends import Committed, EventAppends, LogBroken
-from event_store.gateways.event_rows import Place
 from event_store.gateways.log_stream import StreamDoubt, StreamMessage, read_stream, stream_end
 from milepost.dispatch.v1.dispatch_pb2 import CommittedNotice
 from runtime.broker import jetstream, subject
 
 log = structlog.get_logger()
 _ingested = Counter("milepost_ingested_events_total", "Events written to the database")
+_stored_bytes = Counter("milepost_stored_event_bytes_total", "Bytes those events take in the database, compressed")
+_bytes_per_event = Gauge("milepost_stored_bytes_per_event", "Bytes an event takes, in the last transaction")
 _broken = Counter("milepost_broken_messages_total", "Messages left out because they break their log")
 _position = Gauge("milepost_ingest_position", "Sequence number of the last message written")
 
@@ -63,8 +65,9 @@ class Ingest:
             await asyncio.sleep(RETRY_WAIT_S)
 
     async def _once(self) -> None:
+        place = await self.appends.place((await stream_end(jetstream(self.broker))).epoch)
+        # Asked after the place was read: meanwhile another process may have stored more.
         end = await stream_end(jetstream(self.broker))
-        place = await self.appends.place(end.epoch)
         if place.epoch != end.epoch or place.stream_seq > end.last_seq:
             log.error("the broker's stream is not what was stored", stored=str(place), found=str(end))
             raise EpochChanged
@@ -78,6 +81,9 @@ class Ingest:
     async def _write(self, messages: Sequence[StreamMessage], place: Place) -> Place:
         written = await self.appends.append(messages, place=place, stored=self.clock())
         _ingested.inc(written.events)
+        _stored_bytes.inc(written.stored_bytes)
+        if written.events:
+            _bytes_per_event.set(written.stored_bytes / written.events)
         _position.set(written.place.stream_seq)
         for failure in written.broken:
             self._report(failure)

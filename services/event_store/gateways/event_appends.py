@@ -2,25 +2,24 @@
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, tuple_, update
+from sqlalchemy import Row, bindparam, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from event_store.gateways.event_rows import KEYS_PER_QUERY, EventRow, Key, Place, portions
+from event_store.gateways.batch_insert import insert_batches
+from event_store.gateways.batches import Key, Place, rows_of
+from event_store.gateways.event_rows import KEYS_PER_QUERY, portions
 from event_store.gateways.log_stream import StreamMessage
-from event_store.gateways.tables import events, logs, position
+from event_store.gateways.merged import Merged, Values
+from event_store.gateways.tables import batches, logs, position
 from milepost.event.v1.event_pb2 import RunOpened
+from milepost.event.v1.record_pb2 import EventBatch
 from session_log.codec import TERMINAL_KINDS, LogMessage, kind_of
 
-# What makes two events equal (R1).
-_JUDGED = ("kind", "step", "sim_time_s", "payload")
-
 _RUN_OPENED = kind_of(RunOpened)
-
-Values = dict[str, Any]
 
 
 class NotTheIngester(Exception):
@@ -53,6 +52,8 @@ class Written:
     place: Place
     grown: list[Committed] = field(default_factory=list)
     events: int = 0
+    stored_bytes: int = 0
+    """What the events take, compressed."""
     broken: list[LogBroken] = field(default_factory=list)
 
 
@@ -99,25 +100,32 @@ class EventAppends:
                 raise NotTheIngester
             keys = {(item.tenant, item.session_id) for item in messages if item.message is not None}
             tails = await _tails(connection, keys, stored)
-            rows: list[Values] = []
+            rows = _Batches(connection, stored=stored, commit_seq=written.place.stream_seq)
             for item in messages:
                 if item.message is None:
                     written.broken.append(LogBroken(item.tenant, item.session_id, 0, 0))
                     continue
                 tail = tails[item.tenant, item.session_id]
+                if item.message.headers.first_seq <= tail.head_seq:
+                    # It is compared with what is stored.
+                    await rows.write()
                 try:
-                    fresh = await _fresh(connection, item, item.message, tail, pending=rows, stored=stored)
+                    fresh = await _fresh(connection, item, item.message, tail)
                 except LogBroken as error:
                     written.broken.append(error)
                     continue
-                written.events += len(fresh)
-                rows += fresh
-            await _insert(connection, rows)
+                tail.stream_seq, tail.changed = item.stream_seq, True
+                if fresh is not None:
+                    rows.add(item.session_id, fresh, tail)
+                    _moved(tail, fresh)
+                    written.events += len(fresh.batch.records)
+            await rows.write()
             await _move_heads(connection, [tail for tail in tails.values() if tail.changed], stored)
+        written.stored_bytes = rows.stored_bytes
         written.grown = [Committed(*key, tail.head_seq) for key, tail in tails.items() if tail.changed]
         return written
 
-    async def purgeable(self, *, stored_before: datetime, limit: int) -> list[EventRow]:
+    async def purgeable(self, *, stored_before: datetime, limit: int) -> list[Row[*tuple[Any, ...]]]:
         """Logs to which nothing was added for long enough, of which the broker holds more than the fence (R4)."""
         query = (
             select(logs.c.log_key, logs.c.tenant, logs.c.session_id, logs.c.head_stream_seq)
@@ -164,75 +172,74 @@ async def _tails(connection: AsyncConnection, keys: Collection[Key], stored: dat
 
 
 async def _fresh(
-    connection: AsyncConnection,
-    item: StreamMessage,
-    message: LogMessage,
-    tail: _Tail,
-    *,
-    pending: list[Values],
-    stored: datetime,
-) -> list[Values]:
-    """The rows of a message that continues its log; moves `tail`. Raises LogBroken.
-
-    `pending` are rows of earlier messages; they are written here when this message overlaps what is stored.
-    """
+    connection: AsyncConnection, item: StreamMessage, message: LogMessage, tail: _Tail
+) -> LogMessage | None:
+    """What of a message is not stored yet; None when all of it is. Raises LogBroken."""
     first_seq, expected = message.headers.first_seq, tail.head_seq + 1
     if first_seq > expected:
         raise LogBroken(item.tenant, item.session_id, expected, first_seq)
-    rows = _values(message, tail.log_key, stored)
-    if first_seq < expected:
-        await _insert(connection, pending)
-        pending.clear()
-        await _require_equal(connection, item, tail, rows)
-        rows = [row for row in rows if row["seq"] >= expected]
-    for row in rows:
-        tail.head_seq = row["seq"]
-        # An end stays the end whatever is noted after it, until a new run is opened (R14).
-        if tail.head_kind not in TERMINAL_KINDS or row["kind"] == _RUN_OPENED:
-            tail.head_kind = row["kind"]
-    tail.stream_seq = message.stream_seq
-    tail.changed = True
-    return rows
+    if first_seq == expected:
+        return message
+    await _require_equal(connection, item, message, tail)
+    records = message.batch.records[expected - first_seq :]
+    if not records:
+        return None
+    return LogMessage(message.stream_seq, replace(message.headers, first_seq=expected), EventBatch(records=records))
 
 
-def _values(message: LogMessage, log_key: int, stored: datetime) -> list[Values]:
-    headers = message.headers
-    shared = {
-        "log_key": log_key,
-        "run": headers.run,
-        "attempt": headers.attempt,
-        "record_us": _us(headers.record_time),
-        "stored_us": _us(stored),
-        "stream_seq": message.stream_seq,
-    }
-    return [
-        {
-            **shared,
-            "seq": seq,
-            "kind": record.kind,
-            "step": record.step,
-            "sim_time_s": record.sim_time_s,
-            "payload": record.payload,
-        }
-        for seq, record in enumerate(message.batch.records, start=headers.first_seq)
-    ]
-
-
-async def _require_equal(connection: AsyncConnection, item: StreamMessage, tail: _Tail, rows: Sequence[Values]) -> None:
+async def _require_equal(connection: AsyncConnection, item: StreamMessage, message: LogMessage, tail: _Tail) -> None:
     """An overlap must say what is stored, byte for byte."""
-    query = select(events).where(
-        events.c.log_key == tail.log_key, events.c.seq.between(rows[0]["seq"], rows[-1]["seq"])
+    first_seq, last_seq = message.headers.first_seq, min(message.last_seq, tail.head_seq)
+    query = select(batches).where(
+        batches.c.log_key == tail.log_key, batches.c.last_seq >= first_seq, batches.c.first_seq <= last_seq
     )
-    stored = {row["seq"]: row for row in (await connection.execute(query)).mappings()}
-    for row in rows:
-        there = stored.get(row["seq"], row)
-        if any(there[name] != row[name] for name in _JUDGED):
-            raise LogBroken(item.tenant, item.session_id, tail.head_seq + 1, row["seq"])
+    for batch in (await connection.execute(query)).all():
+        for row in rows_of(batch):
+            if not first_seq <= row.seq <= last_seq:
+                continue
+            event, record = row.event, message.batch.records[row.seq - first_seq]
+            there = (row.kind, event.step, event.sim_time_s, row.payload)
+            if there != (record.kind, record.step, record.sim_time_s, record.payload):
+                raise LogBroken(item.tenant, item.session_id, tail.head_seq + 1, row.seq)
 
 
-async def _insert(connection: AsyncConnection, rows: Sequence[Values]) -> None:
-    if rows:
-        await connection.execute(insert(events), rows)
+class _Batches:
+    """The rows of one transaction while it is put together."""
+
+    def __init__(self, connection: AsyncConnection, *, stored: datetime, commit_seq: int) -> None:
+        self.stored_bytes = 0
+        self._connection = connection
+        self._stored_us = _us(stored)
+        self._commit_seq = commit_seq
+        self._full: list[Merged] = []
+        self._open: dict[int, Merged] = {}
+
+    def add(self, session_id: str, message: LogMessage, tail: _Tail) -> None:
+        """A message that continues its log."""
+        growing = self._open.get(tail.log_key)
+        if growing is None or not growing.takes(message):
+            if growing is not None:
+                self._full.append(growing)
+            growing = self._open[tail.log_key] = Merged(tail.log_key, first=message, last=message)
+        growing.add(session_id, message)
+
+    async def write(self) -> None:
+        """Write what there is."""
+        merged, self._full, self._open = [*self._full, *self._open.values()], [], {}
+        rows = await asyncio.to_thread(self._rows, merged)
+        self.stored_bytes += await insert_batches(self._connection, rows)
+
+    def _rows(self, merged: Sequence[Merged]) -> list[Values]:
+        return [batch.values(stored_us=self._stored_us, commit_seq=self._commit_seq) for batch in merged]
+
+
+def _moved(tail: _Tail, message: LogMessage) -> None:
+    """A tail moves to the end of a message."""
+    for record in message.batch.records:
+        # An end stays the end whatever is noted after it, until a new run is opened (R14).
+        if tail.head_kind not in TERMINAL_KINDS or record.kind == _RUN_OPENED:
+            tail.head_kind = record.kind
+    tail.head_seq = message.last_seq
 
 
 async def _move_heads(connection: AsyncConnection, tails: Sequence[_Tail], stored: datetime) -> None:

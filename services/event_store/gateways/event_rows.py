@@ -1,39 +1,30 @@
-"""Events and logs in SQL, read: any number of readers beside the one writer (event_appends).
+"""Events and logs in SQL, read: any number of readers, in any number of processes, beside the one writer.
 
-Why nothing can be skipped by a reader that follows `stream_seq`: there is one ingester (the position's row is its
-fence), it writes messages in the stream's order and commits one transaction after the other. So whoever sees a
-row sees every row that stands before it.
-
-Rows are fetched a few at a time until a page is full: a page is bounded in bytes before it is in memory.
+Batches are fetched a few at a time until a page is full: a page is bounded in bytes before it is in memory.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import Row, func, select, tuple_
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import func, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from event_store.gateways.tables import events, logs, position
+from event_store.gateways.all_events import StoredRow, Stretch, read_all
+from event_store.gateways.batches import BatchRow, EventRow, Key, Place, of_kinds, place_of, rows_of
+from event_store.gateways.event_bytes import decompress, framed, kinds_mask
+from event_store.gateways.tables import batches, logs
+from runtime.database import in_time
 from session_log.codec import TERMINAL_KINDS
 
-EventRow = Row[*tuple[Any, ...]]
-Key = tuple[str, str]
+__all__ = ["EventRow", "EventRows", "Frames", "Head", "Key", "Page", "Place", "StoredRow", "Stretch"]
 
 # Keys named in one statement; SQLite allows 32,766 variables, a key has two.
 KEYS_PER_QUERY = 5000
-# How many rows are fetched at a time; a row holds at most one message of the broker, 1 MiB, usually 300 bytes.
-_FETCH = {"max_row_buffer": 64}
+# How many batches are fetched at a time; one holds at most one message of the broker, 1 MiB, or MERGED_BYTES.
+FETCH_BATCHES = 16
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """How far the broker's stream has been written."""
-
-    epoch: str
-    stream_seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +52,11 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredRow:
-    """An event and whose it is."""
+class Frames:
+    """Events of one log up to `last_seq`, ready to be sent; `complete`: there are no more of what was asked for."""
 
-    key: Key
-    row: EventRow
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Events of all logs up to `place`, whole messages only; `complete`: everything stored was looked at."""
-
-    rows: list[StoredRow]
-    place: Place
+    frames: bytes
+    last_seq: int
     complete: bool
 
 
@@ -81,8 +64,10 @@ class EventRows:
     """Reads events."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+        # A transaction around one query would be two more journeys to the server.
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
 
+    @in_time
     async def heads(self, keys: Collection[Key]) -> dict[Key, Head]:
         """Where these logs end (R12). Unknown and empty logs are left out."""
         found: dict[Key, Head] = {}
@@ -99,11 +84,13 @@ class EventRows:
         """Where a log ends, if it is known."""
         return (await self.heads([(tenant, session_id)])).get((tenant, session_id))
 
+    @in_time
     async def place(self) -> Place | None:
         """How far the stream has been written, if anything ever began."""
         async with self._engine.connect() as connection:
-            return await _place(connection)
+            return await place_of(connection)
 
+    @in_time
     async def read(
         self,
         log_key: int,
@@ -116,73 +103,93 @@ class EventRows:
         descending: bool = False,
     ) -> Page:
         """Events with after < seq <= upto from one end or the other; at least one if there is one."""
-        query = select(events).where(events.c.log_key == log_key, events.c.seq > after, events.c.seq <= upto)
-        if kinds:
-            query = query.where(events.c.kind.in_(kinds))
-        query = query.order_by(events.c.seq.desc() if descending else events.c.seq).limit(limit + 1)
         rows: list[EventRow] = []
         size = 0
-        async with self._engine.connect() as connection, connection.stream(query, execution_options=_FETCH) as found:
-            async for row in found:
-                size += len(row.payload)
+        async for batch in self._batches(log_key, after=after, upto=upto, kinds=kinds, descending=descending):
+            found = [row for row in rows_of(batch) if after < row.seq <= upto and (not kinds or row.kind in kinds)]
+            for row in reversed(found) if descending else found:
+                size += len(row.encoded)
                 if rows and (len(rows) == limit or size > limit_bytes):
                     return Page(rows, complete=False)
                 rows.append(row)
         return Page(rows, complete=True)
 
+    @in_time
+    async def read_frames(
+        self, log_key: int, *, after: int, upto: int, limit: int, limit_bytes: int, kinds: Collection[int] = ()
+    ) -> Frames:
+        """Events with after < seq <= upto as frames, about `limit` of them; whole batches are not looked into."""
+        wanted = kinds_mask(kinds)
+        parts: list[bytes] = []
+        count, size, last_seq = 0, 0, after
+        async for batch in self._batches(log_key, after=after, upto=upto, kinds=kinds):
+            frames, events = decompress(batch.events), batch.event_count
+            # Bit 0 stands for several kinds.
+            only_wanted = not kinds or not batch.kinds & (~wanted | 1)
+            if not only_wanted or batch.first_seq <= after or batch.last_seq > upto:
+                some = [row for row in rows_of(batch) if after < row.seq <= upto and (not kinds or row.kind in kinds)]
+                frames, events = b"".join(framed(row.encoded) for row in some), len(some)
+            if count + events > limit or size + len(frames) > limit_bytes:
+                if parts:
+                    return Frames(b"".join(parts), last_seq, complete=False)
+                # More than a chunk in one message.
+                page = await self.read(
+                    log_key, after=after, upto=upto, limit=limit, limit_bytes=limit_bytes, kinds=kinds
+                )
+                some_frames = b"".join(framed(row.encoded) for row in page.rows)
+                return Frames(some_frames, upto if page.complete else page.rows[-1].seq, complete=page.complete)
+            if frames:
+                parts.append(frames)
+            count, size, last_seq = count + events, size + len(frames), min(batch.last_seq, upto)
+        return Frames(b"".join(parts), upto, complete=True)
+
+    @in_time
     async def read_all(
         self, *, after_stream_seq: int, limit: int, limit_bytes: int, kinds: Collection[int], tenant: str
     ) -> Stretch | None:
         """Events of a tenant's logs after a position, about `limit` of them; None while there is no position."""
         async with self._engine.connect() as connection:
-            # The position first: rows committed between the two reads are then left for the next call.
-            place = await _place(connection)
-            if place is None:
-                return None
-            # Not joined with the logs: SQLite would read every event of every log, then sort.
-            query = (
-                select(events)
-                .where(events.c.stream_seq > after_stream_seq, events.c.stream_seq <= place.stream_seq)
-                .order_by(events.c.stream_seq, events.c.seq)
+            return await read_all(
+                connection,
+                after_stream_seq=after_stream_seq,
+                limit=limit,
+                limit_bytes=limit_bytes,
+                kinds=kinds,
+                tenant=tenant,
             )
-            if kinds:
-                query = query.where(events.c.kind.in_(kinds))
-            rows: list[EventRow] = []
-            size, complete = 0, True
-            async with connection.stream(query, execution_options=_FETCH) as found:
-                async for row in found:
-                    full = len(rows) >= limit or size >= limit_bytes
-                    if full and row.stream_seq != rows[-1].stream_seq:
-                        place, complete = Place(place.epoch, rows[-1].stream_seq), False
-                        break
-                    rows.append(row)
-                    size += len(row.payload)
-            keys = await _keys(connection, {row.log_key for row in rows})
-        owned = [StoredRow(keys[row.log_key], row) for row in rows if keys[row.log_key][0] == tenant]
-        return Stretch(owned, place, complete)
 
+    async def _batches(
+        self, log_key: int, *, after: int, upto: int, kinds: Collection[int], descending: bool = False
+    ) -> AsyncIterator[BatchRow]:
+        """Batches that may hold events asked for, from one end or the other."""
+        query = select(batches).where(batches.c.log_key == log_key, batches.c.last_seq > after).limit(FETCH_BATCHES)
+        query = of_kinds(query, kinds)
+        if descending:
+            query = query.where(batches.c.first_seq <= upto).order_by(batches.c.last_seq.desc())
+        else:
+            query = query.where(batches.c.first_seq <= upto).order_by(batches.c.last_seq)
+        portion: Sequence[BatchRow] = ()
+        while not portion or len(portion) == FETCH_BATCHES:
+            go_on = query
+            if portion:
+                seen = portion[-1].last_seq
+                go_on = query.where(batches.c.last_seq < seen if descending else batches.c.last_seq > seen)
+            async with self._engine.connect() as connection:
+                portion = (await connection.execute(go_on)).all()
+            for batch in portion:
+                yield batch
+            if not portion:
+                return
+
+    @in_time
     async def count(self) -> int:
         """Events stored."""
+        stored = select(func.coalesce(func.sum(batches.c.event_count), 0))
         async with self._engine.connect() as connection:
-            return (await connection.execute(select(func.count()).select_from(events))).scalar_one()
+            return int((await connection.execute(stored)).scalar_one())
 
 
 def portions(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """The items in order, at most `size` at a time."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-async def _place(connection: AsyncConnection) -> Place | None:
-    row = (await connection.execute(select(position))).one_or_none()
-    return Place(row.epoch, row.stream_seq) if row else None
-
-
-async def _keys(connection: AsyncConnection, log_keys: Collection[int]) -> dict[int, Key]:
-    """Tenant and session by log key."""
-    found: dict[int, Key] = {}
-    for some in portions(sorted(log_keys), KEYS_PER_QUERY):
-        query = select(logs.c.log_key, logs.c.tenant, logs.c.session_id).where(logs.c.log_key.in_(some))
-        for row in await connection.execute(query):
-            found[row.log_key] = (row.tenant, row.session_id)
-    return found

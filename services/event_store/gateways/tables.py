@@ -1,10 +1,24 @@
 """The tables of the event store.
 
-`events` is append-only and in the broker's order; `logs` holds where each session's log ends; `position` is how far
-the broker's stream has been written, moved in the same transaction as the rows (log.md R11).
+`batches` holds the events, append-only and in the broker's order; `logs` holds where each session's log ends;
+`position` is how far the broker's stream has been written, moved in the same transaction as the rows (log.md R11).
+
+The events of the first release, a row each, were carried over into `batches` by migration 0002; their table is empty
+of use and goes with the next release.
 """
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
 
 metadata = MetaData()
 
@@ -29,22 +43,37 @@ logs = Table(
     UniqueConstraint("tenant", "session_id"),
 )
 
-events = Table(
-    "events",
+# Consecutive events of one log, of one run and attempt, that were written in one transaction: the records of one
+# message of the broker, or of several (ADR 12).
+batches = Table(
+    "batches",
     metadata,
     Column("log_key", BigInteger, primary_key=True),
-    Column("seq", BigInteger, primary_key=True),
-    Column("kind", Integer, nullable=False),
+    # The key, because a reader that has seen `n` wants what ends after it.
+    Column("last_seq", BigInteger, primary_key=True),
+    Column("first_seq", BigInteger, nullable=False),
     Column("run", Integer, nullable=False),
     Column("attempt", Integer, nullable=False),
-    Column("step", BigInteger, nullable=False),
-    Column("sim_time_s", Float, nullable=False),
-    # Microseconds since 1970: the writer's clock, and the store's.
+    # Which kinds are in it (event_bytes.kinds_mask): what a filter skips is not unpacked.
+    Column("kinds", BigInteger, nullable=False),
+    Column("first_step", BigInteger, nullable=False),
+    Column("last_step", BigInteger, nullable=False),
+    Column("first_sim_time_s", Double, nullable=False),
+    Column("last_sim_time_s", Double, nullable=False),
+    # Microseconds since 1970: the writer's clock at the first message, and the store's.
     Column("record_us", BigInteger, nullable=False),
     Column("stored_us", BigInteger, nullable=False),
-    Column("stream_seq", BigInteger, nullable=False),
-    Column("payload", LargeBinary, nullable=False),
-    Index("events_stream_seq", "stream_seq", "seq"),
+    Column("first_stream_seq", BigInteger, nullable=False),
+    Column("last_stream_seq", BigInteger, nullable=False),
+    # Last stream sequence number of the transaction: those of two transactions never interleave.
+    Column("commit_seq", BigInteger, nullable=False),
+    # Where one message ends and the next begins (event_bytes.packed_messages); empty when it is one.
+    Column("messages", LargeBinary, nullable=False),
+    # How many are in it: those between first_seq and last_seq but for what was cut.
+    Column("event_count", Integer, nullable=False),
+    # A serialised EventList, as watchers get it, compressed with zstd.
+    Column("events", LargeBinary, nullable=False),
+    Index("batches_commit_seq", "commit_seq", "first_stream_seq"),
 )
 
 position = Table(
@@ -54,6 +83,17 @@ position = Table(
     # When the broker's stream was created: another stream has other sequence numbers.
     Column("epoch", String, nullable=False),
     Column("stream_seq", BigInteger, nullable=False),
+)
+
+# Whose turn it is to ingest: one row (gateways.ingest_lease). SQLite has one process and needs none.
+ingest_lease = Table(
+    "ingest_lease",
+    metadata,
+    Column("one", Integer, primary_key=True),
+    # A name that the holder's connections bear, too.
+    Column("holder", String, nullable=False),
+    # Microseconds since 1970, the database's clock.
+    Column("until_us", BigInteger, nullable=False),
 )
 
 blobs = Table(

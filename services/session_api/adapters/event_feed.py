@@ -5,6 +5,7 @@ import asyncio
 import grpc
 import structlog
 from prometheus_client import Counter
+from sqlalchemy.exc import SQLAlchemyError
 
 from milepost.event.v1.event_service_pb2 import WatchAllEventsRequest
 from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
@@ -26,6 +27,8 @@ async def follow_store(store: EventServiceStub, sessions: Sessions) -> None:
         except (grpc.aio.AioRpcError, TimeoutError) as error:
             reason = error.code().name if isinstance(error, grpc.aio.AioRpcError) else "silence"
             log.warning("feed broke off", reason=reason)
+        except SQLAlchemyError as error:
+            log.warning("database does not answer", error=repr(error))
         await asyncio.sleep(_RETRY_WAIT_S)
 
 

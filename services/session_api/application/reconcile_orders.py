@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import nats.errors
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from session_api.gateways.sessions_sql import Sessions
 from session_api.gateways.work_orders import WorkOrders
@@ -26,6 +27,6 @@ class ReconcileOrders:
             try:
                 for wanted in await self.sessions.wanting_orders():
                     await self.orders.publish(tenant=wanted.tenant, session_id=wanted.session_id, pool=wanted.pool)
-            except nats.errors.Error as error:
+            except (nats.errors.Error, SQLAlchemyError) as error:
                 log.warning("reconciling goes on later", error=repr(error))
             await asyncio.sleep(self.period_s)

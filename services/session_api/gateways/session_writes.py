@@ -50,9 +50,12 @@ async def remove_session(connection: AsyncConnection, tenant: str, session_id: s
 async def move_feed(connection: AsyncConnection, position: Position) -> None:
     """Note how far the projection has followed the store."""
     values = {"epoch": position.epoch, "stream_seq": position.stream_seq}
-    moved = await connection.execute(update(feed).where(feed.c.one == 1).values(values))
-    if not moved.rowcount:
+    known = (await connection.execute(select(feed).with_for_update())).one_or_none()
+    if known is None:
         await connection.execute(insert(feed).values(one=1, **values))
+    elif known.epoch != position.epoch or known.stream_seq < position.stream_seq:
+        # Another replica, which follows as well, may be further.
+        await connection.execute(update(feed).where(feed.c.one == 1).values(values))
 
 
 def _lasting(key: Key, projected: Projected) -> dict[str, Any]:
@@ -81,6 +84,8 @@ async def _load(connection: AsyncConnection, keys: Collection[Key]) -> dict[Key,
         return {}
     columns = (sessions.c.tenant, sessions.c.session_id, sessions.c.resource, sessions.c.pool, sessions.c.memory)
     query = select(*columns).where(tuple_(sessions.c.tenant, sessions.c.session_id).in_(keys))
+    # Locked, in one order: a replica that knows less must not write over what another has just applied.
+    query = query.order_by(sessions.c.tenant, sessions.c.session_id).with_for_update()
     return {
         (row.tenant, row.session_id): Projected.of_row(row.resource, row.pool, row.memory)
         for row in await connection.execute(query)

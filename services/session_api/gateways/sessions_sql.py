@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from milepost.event.v1.event_pb2 import Event
 from milepost.event.v1.event_service_pb2 import Position
 from milepost.session.v1.session_pb2 import Session
-from runtime.database import GroupCommit
+from runtime.database import GroupCommit, in_time
 from session_api.gateways.projected import Outcome
 from session_api.gateways.session_writes import Key, apply_events, move_feed, remove_session
 from session_api.gateways.tables import feed, outcomes, requests, sessions
@@ -82,6 +82,7 @@ class Sessions:
             assert known is not None
             return known
 
+    @in_time
     async def recall(self, tenant: str, request_id: str) -> Remembered | None:
         """What a request id was used for, if it was."""
         async with self._engine.connect() as connection:
@@ -103,7 +104,11 @@ class Sessions:
             if position is not None:
                 await move_feed(connection, position)
 
-        await self._writes.run(work)
+        try:
+            await self._writes.run(work)
+        except IntegrityError:
+            # Another replica began the same session's row in this very moment: now it is there.
+            await self._writes.run(work)
         for key in {(tenant, event.session_id) for tenant, event in events}:
             for changed in self._waiting.get(key, ()):
                 changed.set()
@@ -112,12 +117,14 @@ class Sessions:
         """Forget a session; its request ids are kept for ever."""
         await self._writes.run(lambda connection: remove_session(connection, tenant, session_id))
 
+    @in_time
     async def position(self) -> Position | None:
         """How far the projection has followed the store."""
         async with self._engine.connect() as connection:
             row = (await connection.execute(select(feed))).one_or_none()
         return Position(epoch=row.epoch, stream_seq=row.stream_seq) if row else None
 
+    @in_time
     async def get(self, tenant: str, session_id: str) -> Session | None:
         """A session, FULL view."""
         query = select(sessions.c.resource).where(sessions.c.tenant == tenant, sessions.c.session_id == session_id)
@@ -184,6 +191,7 @@ class Sessions:
             if not self._waiting[key]:
                 del self._waiting[key]
 
+    @in_time
     async def page(
         self,
         tenant: str,
@@ -209,6 +217,7 @@ class Sessions:
         async with self._engine.connect() as connection:
             return [Session.FromString(row.resource) for row in await connection.execute(query)]
 
+    @in_time
     async def wanting_orders(self) -> list[WantedOrder]:
         """All sessions whose state wants a work order (log.md R9)."""
         query = select(sessions.c.tenant, sessions.c.session_id, sessions.c.pool).where(
@@ -217,6 +226,7 @@ class Sessions:
         async with self._engine.connect() as connection:
             return [WantedOrder(row.tenant, row.session_id, row.pool) for row in await connection.execute(query)]
 
+    @in_time
     async def queue(self, session: Session, tenant: str) -> tuple[str, Queue]:
         """The pool of a session, and who waits for it."""
         pool = select(sessions.c.pool, sessions.c.create_time).where(
@@ -231,6 +241,7 @@ class Sessions:
             before = (await connection.execute(earlier)).scalar_one()
         return mine.pool, Queue(waiting, before)
 
+    @in_time
     async def overdue(self, now: datetime) -> list[tuple[str, Session]]:
         """Sessions (tenant, session) whose `purge_time` or idle TTL is over at `now` (UTC, naive)."""
         query = select(sessions.c.tenant, sessions.c.resource).where(

@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 from running_store import Store, running_store
 
 from broker import Broker
+from databases import KINDS, chosen
 from runtime.broker import connect, ensure_streams, jetstream
+
+
+@pytest.fixture(params=KINDS, autouse=True)
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Every test runs on every kind of database; this is its name."""
+    with chosen(request.param):
+        yield request.param
 
 
 @pytest.fixture

@@ -13,10 +13,9 @@ import contextlib
 import json
 import os
 import signal
-import sqlite3
 import sys
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from grpc_status import rpc_status
 from nats.js import JetStreamContext
 from prometheus_client import REGISTRY
 
+from databases import hold, url_of
 from event_store.main import serve
 from event_store.settings import EventStoreSettings
 from milepost.blob.v1.blob_service_pb2_grpc import BlobServiceStub
@@ -205,25 +205,28 @@ class Store:
 
 
 @contextlib.asynccontextmanager
-async def ingestion_held_up(folder: Path) -> AsyncIterator[sqlite3.Connection]:
-    """Somebody else holds the database's write lock until the body ends or rolls back; readers go on.
+async def ingestion_held_up(folder: Path) -> AsyncIterator[Callable[[], None]]:
+    """Somebody else holds what the ingester needs until the body ends or calls what it gets; readers go on.
 
-    Waits for the lock without blocking: the store runs on this very loop and may be about to commit.
+    Waits for it without blocking: the store runs on this very loop and may be about to commit.
     """
-    with contextlib.closing(sqlite3.connect(folder / "events.db", isolation_level=None, timeout=0)) as database:
-        async with asyncio.timeout(10):
-            while not _locked(database):
-                await asyncio.sleep(0.01)
-        yield database
+    async with asyncio.timeout(10):
+        while (release := hold(folder / "events.db", "event_store.position")) is None:
+            await asyncio.sleep(0.01)
+    try:
+        yield release
+    finally:
+        release()
 
 
 def settings_of(folder: Path, nats_url: str, **changed: Any) -> EventStoreSettings:
     folder.mkdir(parents=True, exist_ok=True)
+    if "database_url" not in changed:
+        changed["database_url"] = url_of(folder / "events.db")
     return EventStoreSettings(
         nats_url=nats_url,
         listen="127.0.0.1:0",
         metrics_listen="127.0.0.1:0",
-        database_url=f"sqlite+aiosqlite:///{folder / 'events.db'}",
         blob_url=f"file://{folder / 'blobs'}",
         ready_file=folder / "ready.json",
         **changed,
@@ -255,8 +258,8 @@ async def running_store(folder: Path, nats_url: str, **changed: Any) -> AsyncIte
 class StoreProcess:
     """A store in a process of its own, always on the same port."""
 
-    def __init__(self, folder: Path, nats_url: str) -> None:
-        self._settings = settings_of(folder, nats_url)
+    def __init__(self, folder: Path, nats_url: str, **changed: Any) -> None:
+        self._settings = settings_of(folder, nats_url, **changed)
         self._log = folder / "log"
         self._process: asyncio.subprocess.Process | None = None
 
@@ -275,6 +278,11 @@ class StoreProcess:
         died.cancel()
         return Store(json.loads(ready.read_text())["address"])
 
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     async def end(self, number: signal.Signals = signal.SIGKILL) -> int:
         """Send a signal and wait for the end; the exit code."""
         assert self._process is not None
@@ -290,11 +298,3 @@ async def _exists(path: Path, running: asyncio.Task[Any]) -> None:
             if running.done():
                 running.result()
                 raise AssertionError("ended before it was ready")
-
-
-def _locked(database: sqlite3.Connection) -> bool:
-    try:
-        database.execute("begin immediate")
-    except sqlite3.OperationalError:
-        return False
-    return True

@@ -10,6 +10,7 @@ from nats.js import JetStreamContext
 from running_store import Log, Store, as_records, completed, ingestion_held_up, lines, refusal, running_store
 
 from broker import Broker
+from databases import url_of
 from event_store.application.find_log import INGESTION_WAIT_S
 from event_store.application.heads import Heads
 from event_store.application.ingest import Ingest
@@ -63,13 +64,13 @@ async def test_what_the_broker_has_is_waited_for(js: JetStreamContext, store: St
     async def asked_too_early(log: Log) -> bool:
         """Whether those who asked before it was stored got it; not when the machine stood still for too long."""
         began = time.monotonic()
-        async with ingestion_held_up(tmp_path / "store") as database:
+        async with ingestion_held_up(tmp_path / "store") as release:
             await log.append(*lines("a", "b"))
             page = asyncio.create_task(store.read(log.session_id))
             head = asyncio.create_task(_head_seq(store, log.session_id))
             done, _ = await asyncio.wait({page, head}, timeout=0.3)
             assert not done
-            database.execute("rollback")
+            release()
             answers = await asyncio.gather(page, head, return_exceptions=True)
         if any(isinstance(answer, BaseException) for answer in answers):
             assert time.monotonic() - began >= INGESTION_WAIT_S, answers
@@ -126,7 +127,7 @@ async def test_a_growth_nobody_gives_notice_of_is_seen_within_a_second(
 ) -> None:
     ingesting, watching = await connect(broker.url, name="a"), await connect(broker.url, name="b")
     log = Log(js, "s")
-    async with open_database(f"sqlite+aiosqlite:///{tmp_path / 'events.db'}", migrations=MIGRATIONS) as engine:
+    async with open_database(url_of(tmp_path / "events.db"), migrations=MIGRATIONS) as engine:
         heads, kick = Heads(EventRows(engine), watching), asyncio.Event()
         # Not listening: every notice is lost.
         tasks = [
@@ -153,7 +154,7 @@ async def test_another_replica_hears_of_a_growth_before_it_looks_for_itself(
     ingesting, watching = await connect(broker.url, name="a"), await connect(broker.url, name="b")
     log = Log(js, "s")
     rounds = 12
-    async with open_database(f"sqlite+aiosqlite:///{tmp_path / 'events.db'}", migrations=MIGRATIONS) as engine:
+    async with open_database(url_of(tmp_path / "events.db"), migrations=MIGRATIONS) as engine:
         heads, kick = Heads(EventRows(engine), watching), asyncio.Event()
         await heads.listen()
         tasks = [

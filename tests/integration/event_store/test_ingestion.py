@@ -1,7 +1,6 @@
 """Ingestion (log.md R11): order, one transaction, the fence, messages that break their log, other streams."""
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,16 +9,19 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from nats.js import JetStreamContext
 from running_store import Log, Store, as_records, completed, lines, metric, running_store
+from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
 from broker import Broker
+from databases import url_of
 from event_store.application.ingest import EpochChanged, Ingest
 from event_store.application.purge import Purge
 from event_store.gateways.event_appends import EventAppends, NotTheIngester
 from event_store.gateways.event_rows import EventRows
 from event_store.gateways.log_stream import StreamMessage
+from event_store.gateways.tables import position
 from event_store.main import MIGRATIONS
 from milepost.event.v1.record_pb2 import EventBatch, Record
 from runtime.broker import connect, ensure_streams, jetstream
@@ -33,7 +35,7 @@ BROKEN = "milepost_broken_messages_total"
 
 @pytest.fixture
 async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
-    async with open_database(f"sqlite+aiosqlite:///{tmp_path / 'alone.db'}", migrations=MIGRATIONS) as opened:
+    async with open_database(url_of(tmp_path / "alone.db"), migrations=MIGRATIONS) as opened:
         yield opened
 
 
@@ -225,7 +227,7 @@ async def test_another_stream_is_not_ingested_and_what_is_stored_is_still_served
             if answer.status == health_pb2.HealthCheckResponse.NOT_SERVING:
                 break
         assert as_records(await store.whole_log("s")) == log.appended
-    async with open_database(f"sqlite+aiosqlite:///{tmp_path / 'store' / 'events.db'}", migrations=MIGRATIONS) as found:
+    async with open_database(url_of(tmp_path / "store" / "events.db"), migrations=MIGRATIONS) as found:
         purge = Purge(jetstream(client), EventRows(found), EventAppends(found, asyncio.Lock()), delay_s=0)
         assert await purge.once() == 0
     state = (await jetstream(client).stream_info("SESSIONS")).state
@@ -248,9 +250,8 @@ async def test_a_stream_that_lost_its_end_is_not_ingested(
             await asyncio.sleep(0.01)
     task.cancel()
     await asyncio.wait({task})
-    with sqlite3.connect(tmp_path / "alone.db") as database:
-        database.execute("update position set stream_seq = 100")
-    database.close()
+    async with engine.begin() as connection:
+        await connection.execute(update(position).values(stream_seq=100))
     with pytest.raises(EpochChanged):
         await asyncio.wait_for(ingest(), 20)
     await client.close()

@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "event_store"))
 
 from running_store import Store, running_store
 
+from databases import url_of
 from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint
 from milepost.event.v1.event_pb2 import (
     AttemptClaimed,
@@ -187,7 +188,7 @@ async def running_api(folder: Path, nats_url: str, **changed: Any) -> AsyncItera
             nats_url=nats_url,
             listen="127.0.0.1:0",
             metrics_listen="127.0.0.1:0",
-            database_url=f"sqlite+aiosqlite:///{folder / 'api.db'}",
+            database_url=url_of(folder / "api.db"),
             event_store=json.loads((folder / "store" / "ready.json").read_text())["address"],
             ready_file=folder / "api.json",
             **changed,

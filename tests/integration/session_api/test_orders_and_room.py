@@ -10,6 +10,7 @@ import pytest
 from nats.js import JetStreamContext
 
 from broker import Broker
+from databases import url_of
 from milepost.errors.v1 import errors_pb2
 from milepost.event.v1.event_pb2 import LogLine, SessionCancelled, SessionCreated
 from milepost.event.v1.record_pb2 import EventBatch
@@ -38,7 +39,7 @@ async def js(broker: Broker) -> AsyncIterator[JetStreamContext]:
 
 @pytest.fixture
 async def sessions(tmp_path: Path) -> AsyncIterator[Sessions]:
-    async with open_database(f"sqlite+aiosqlite:///{tmp_path}/api.db", migrations=MIGRATIONS) as engine:
+    async with open_database(url_of(tmp_path / "api.db"), migrations=MIGRATIONS) as engine:
         yield Sessions(engine)
 
 

@@ -1,68 +1,86 @@
-"""Rows as serialised events, and frames thinned."""
+"""Events as they are stored, and frames thinned."""
 
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from event_store.gateways.event_bytes import event_bytes, watch_response_bytes
+from event_store.gateways.event_bytes import (
+    compress,
+    decompress,
+    frames_of,
+    kind_and_payload,
+    kinds_mask,
+    packed_messages,
+    split,
+    unpacked_messages,
+    watch_response,
+)
 from event_store.gateways.frame_filter import DEFAULT_MAX_VEHICLES, filtered
 from milepost.event.v1.event_pb2 import Event, EventKind, LogLine
 from milepost.event.v1.event_service_pb2 import WatchEventsResponse
 from milepost.event.v1.frame_pb2 import BoundingBox, Frame, FrameOptions
+from milepost.event.v1.record_pb2 import EventBatch, Record
 from session_log.codec import BatchHeaders, LogMessage, events, record
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @st.composite
-def rows(draw: st.DrawFn) -> tuple[SimpleNamespace, Event]:
-    """A row, and the event it is."""
-    payload = LogLine(text=draw(st.text(max_size=300)), dropped=draw(st.integers(0, 2**31 - 1)))
-    item = record(
-        payload, step=draw(st.integers(0, 2**62)), sim_time_s=draw(st.floats(allow_nan=False, allow_infinity=False))
-    )
-    micros = draw(st.integers(0, 4_000_000_000_000_000))
+def messages(draw: st.DrawFn) -> LogMessage:
+    """A message as the broker has it."""
+    texts = draw(st.lists(st.tuples(st.text(max_size=300), st.integers(0, 2**31 - 1)), min_size=1, max_size=5))
+    steps, times = st.integers(0, 2**62), st.floats(allow_nan=False, allow_infinity=False)
+    records = [
+        record(LogLine(text=text, dropped=dropped), step=draw(steps), sim_time_s=draw(times)) for text, dropped in texts
+    ]
     headers = BatchHeaders(
         first_seq=draw(st.integers(1, 2**62)),
         run=draw(st.integers(1, 2**31 - 1)),
         attempt=draw(st.integers(0, 2**31 - 1)),
         nonce="",
-        record_time=EPOCH + timedelta(microseconds=micros),
+        record_time=EPOCH + timedelta(microseconds=draw(st.integers(0, 4_000_000_000_000_000))),
     )
-    row = SimpleNamespace(
-        seq=headers.first_seq,
-        run=headers.run,
-        attempt=headers.attempt,
-        step=item.step,
-        sim_time_s=item.sim_time_s,
-        record_us=micros,
-        kind=item.kind,
-        payload=item.payload,
-    )
-    message = LogMessage(1, headers, SimpleNamespace(records=[item]))  # type: ignore[arg-type]
-    return row, next(events("s", message))
+    return LogMessage(1, headers, EventBatch(records=records))
 
 
-@given(rows())
-def test_a_row_is_the_event_that_the_broker_has(pair: tuple[SimpleNamespace, Event]) -> None:
-    row, event = pair
-    assert Event.FromString(event_bytes("s", row)) == event  # type: ignore[arg-type]
+@given(messages())
+def test_stored_events_are_those_of_the_broker_and_their_payloads_the_same_bytes(message: LogMessage) -> None:
+    stored = list(split(decompress(compress(frames_of("s", message)))))
+    assert [Event.FromString(encoded) for encoded in stored] == list(events("s", message))
+    records = message.batch.records
+    assert [kind_and_payload(encoded) for encoded in stored] == [(item.kind, item.payload) for item in records]
 
 
-@given(st.lists(rows(), min_size=1, max_size=5))
-def test_rows_are_one_response_in_order(pairs: list[tuple[SimpleNamespace, Event]]) -> None:
-    encoded = watch_response_bytes("s", [row for row, _ in pairs])  # type: ignore[misc]
-    assert list(WatchEventsResponse.FromString(encoded).events.events) == [event for _, event in pairs]
+@given(st.lists(messages(), min_size=1, max_size=3))
+def test_frames_of_several_messages_are_one_response_in_order(several: list[LogMessage]) -> None:
+    response = watch_response(b"".join(frames_of("s", message) for message in several))
+    expected = [event for message in several for event in events("s", message)]
+    assert list(WatchEventsResponse.FromString(response).events.events) == expected
 
 
 def test_a_payload_of_a_kind_this_release_does_not_know_is_passed_on() -> None:
-    row = SimpleNamespace(
-        seq=1, run=1, attempt=1, step=0, sim_time_s=0.0, record_us=0, kind=max(EventKind.values()) + 1000, payload=b"x"
-    )
-    event = Event.FromString(event_bytes("s", row))  # type: ignore[arg-type]
-    assert (event.seq, event.WhichOneof("payload"), event.ByteSize() > 10) == (1, None, True)
+    unknown = max(EventKind.values()) + 1000
+    headers = BatchHeaders(1, 1, 1, "", EPOCH)
+    message = LogMessage(1, headers, EventBatch(records=[Record(kind=unknown, payload=b"x")]))
+    (encoded,) = split(frames_of("s", message))
+    event = Event.FromString(encoded)
+    assert (event.seq, event.WhichOneof("payload"), kind_and_payload(encoded)) == (1, None, (unknown, b"x"))
+
+
+@given(st.sets(st.integers(1, 5000)), st.sets(st.integers(1, 5000), min_size=1))
+def test_a_mask_never_hides_a_kind_that_is_there(present: set[int], wanted: set[int]) -> None:
+    assert 0 <= kinds_mask(present) < 2**63
+    if present & wanted:
+        assert kinds_mask(present) & kinds_mask(wanted)
+    elif max(present | wanted) < 63:
+        assert not kinds_mask(present) & kinds_mask(wanted)
+
+
+@given(st.lists(st.tuples(st.integers(1, 2**62), st.integers(1, 2**31)), min_size=1))
+def test_where_messages_end_is_found_again(numbers: list[tuple[int, int]]) -> None:
+    first_stream_seq, count = numbers[0]
+    assert unpacked_messages(packed_messages(numbers), stream_seq=first_stream_seq, events=count) == numbers
 
 
 def frame(count: int) -> Frame:
