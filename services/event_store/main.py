@@ -9,6 +9,7 @@ from event_store.adapters.blob_service import BlobServiceAdapter
 from event_store.adapters.event_service import SERVICE as EVENT_SERVICE
 from event_store.adapters.event_service import EventServiceAdapter, add_event_service
 from event_store.application.chunks import Chunks
+from event_store.application.export_log import ExportLog
 from event_store.application.find_log import FindLog
 from event_store.application.follow_all import FollowAll
 from event_store.application.frames import FrameSource
@@ -16,7 +17,9 @@ from event_store.application.heads import Heads
 from event_store.application.ingest import EpochChanged, Ingest
 from event_store.application.ingest_in_turn import IngestInTurn
 from event_store.application.purge import Purge
+from event_store.application.query_metrics import QueryMetrics
 from event_store.application.read_log import ReadLog
+from event_store.application.select_logs import SelectLogs
 from event_store.application.watch_log import WatchLog
 from event_store.gateways.blob_folder import BlobFolder
 from event_store.gateways.event_appends import EventAppends
@@ -47,6 +50,7 @@ async def serve(settings: EventStoreSettings, lifetime: Lifetime) -> None:
         rows, appends = EventRows(engine), EventAppends(engine, writing)
         heads = Heads(rows, broker)
         find, frames = FindLog(rows, heads, broker), FrameSource(broker)
+        select = SelectLogs(rows, find)
         await heads.listen()
         server = GrpcServer(settings.listen)
         add_event_service(
@@ -55,6 +59,8 @@ async def serve(settings: EventStoreSettings, lifetime: Lifetime) -> None:
                 watch=WatchLog(find, heads, Chunks(rows), frames, drain),
                 follow=FollowAll(rows, heads, drain),
                 find=find,
+                metrics=QueryMetrics(select, rows),
+                export=ExportLog(select, rows),
             ),
             server.server,
         )

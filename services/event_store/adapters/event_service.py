@@ -6,12 +6,16 @@ from typing import Any
 
 import grpc
 
+from event_store.application.export_log import ExportLog
 from event_store.application.find_log import FindLog
 from event_store.application.follow_all import FollowAll
+from event_store.application.query_metrics import QueryMetrics
 from event_store.application.read_log import ReadLog
 from event_store.application.watch_log import WatchLog
 from milepost.event.v1 import event_service_pb2 as pb
 from milepost.event.v1.event_pb2 import EventKind
+from milepost.event.v1.export_pb2 import ExportEventsRequest, ExportEventsResponse
+from milepost.event.v1.metrics_pb2 import QueryMetricsRequest, QueryMetricsResponse
 from runtime.settings import DEFAULT_TENANT
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -28,6 +32,8 @@ class EventServiceAdapter:
     watch: WatchLog
     follow: FollowAll
     find: FindLog
+    metrics: QueryMetrics
+    export: ExportLog
 
     async def read_events(self, request: pb.ReadEventsRequest, context: Context) -> pb.ReadEventsResponse:
         """ReadEvents."""
@@ -59,6 +65,17 @@ class EventServiceAdapter:
             head_kind=EventKind.ValueType(head.head_kind),
         )
 
+    async def query_metrics(self, request: QueryMetricsRequest, context: Context) -> QueryMetricsResponse:
+        """QueryMetrics."""
+        return await self.metrics(DEFAULT_TENANT, request)
+
+    async def export_events(
+        self, request: ExportEventsRequest, context: Context
+    ) -> AsyncIterator[ExportEventsResponse]:
+        """ExportEvents."""
+        async for response in self.export(DEFAULT_TENANT, request):
+            yield response
+
 
 def add_event_service(adapter: EventServiceAdapter, server: grpc.aio.Server) -> None:
     """Register the service.
@@ -85,6 +102,16 @@ def add_event_service(adapter: EventServiceAdapter, server: grpc.aio.Server) -> 
             adapter.get_head,
             request_deserializer=pb.GetHeadRequest.FromString,
             response_serializer=pb.GetHeadResponse.SerializeToString,
+        ),
+        "QueryMetrics": grpc.unary_unary_rpc_method_handler(
+            adapter.query_metrics,
+            request_deserializer=QueryMetricsRequest.FromString,
+            response_serializer=QueryMetricsResponse.SerializeToString,
+        ),
+        "ExportEvents": grpc.unary_stream_rpc_method_handler(
+            adapter.export_events,
+            request_deserializer=ExportEventsRequest.FromString,
+            response_serializer=ExportEventsResponse.SerializeToString,
         ),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))

@@ -1,0 +1,62 @@
+"""Read a log in pages, whole or as the record of one of its runs."""
+
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass
+
+from event_store.application.select_logs import SelectedLog
+from event_store.gateways.event_bytes import event_bytes
+from event_store.gateways.event_rows import EventRow, EventRows
+from milepost.event.v1.event_pb2 import Event
+from session_log.run_record import HEADER_KINDS, RunRecord, run_record
+
+# One page: rows are folded or encoded between two waits, and nobody else is served meanwhile.
+PAGE_ROWS = 1000
+PAGE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of simulated time, after begin_s up to and including end_s; None: without that bound."""
+
+    begin_s: float | None = None
+    end_s: float | None = None
+
+    def before(self, sim_time_s: float) -> bool:
+        """Whether an instant lies before the window."""
+        return self.begin_s is not None and sim_time_s <= self.begin_s
+
+    def after(self, sim_time_s: float) -> bool:
+        """Whether an instant lies behind the window."""
+        return self.end_s is not None and sim_time_s > self.end_s
+
+    def holds(self, sim_time_s: float) -> bool:
+        """Whether an instant lies in the window."""
+        return not self.before(sim_time_s) and not self.after(sim_time_s)
+
+
+async def pages(rows: EventRows, log: SelectedLog, kinds: Collection[int] = ()) -> AsyncIterator[list[EventRow]]:
+    """The rows of a log up to where it ended when it was found, in order."""
+    after, complete = 0, False
+    while not complete:
+        page = await rows.read(
+            log.head.log_key,
+            after=after,
+            upto=log.head.head_seq,
+            limit=PAGE_ROWS,
+            limit_bytes=PAGE_BYTES,
+            kinds=kinds,
+        )
+        if page.rows:
+            yield page.rows
+            after = page.rows[-1].seq
+        complete = page.complete
+
+
+async def record_of(rows: EventRows, log: SelectedLog, run: int) -> RunRecord | None:
+    """What belongs to a run of a log (0: the latest); None when it has no such run."""
+    headers = [
+        Event.FromString(event_bytes(log.session_id, row))
+        async for page in pages(rows, log, HEADER_KINDS)
+        for row in page
+    ]
+    return run_record(headers, run)
