@@ -79,7 +79,7 @@ class ExportLog:
             return _pieces(await asyncio.to_thread(lambda: table.write(make(group))))
 
     async def _event_rows(self, log: SelectedLog, request: ExportEventsRequest) -> AsyncIterator[list[EventRow]]:
-        window = _window(request)
+        window = Window.of(request)
         async for page in pages(self.rows, log, frozenset(request.kinds)):
             yield [row for row in page if request.run in (0, row.run) and window.holds(row.sim_time_s)]
 
@@ -87,7 +87,7 @@ class ExportLog:
         record = await record_of(self.rows, log, request.run)
         if record is None:
             return
-        window = _window(request)
+        window = Window.of(request)
         async for page in pages(self.rows, log, (EventKind.EVENT_KIND_INTERVAL_CLOSED,)):
             yield [row for row in page if record.holds_interval(row.run, row.step) and window.holds(row.sim_time_s)]
 
@@ -154,13 +154,6 @@ def _json(row: EventRow) -> str:
         preserving_proto_field_name=True,
         indent=None,
         ensure_ascii=False,
-    )
-
-
-def _window(request: ExportEventsRequest) -> Window:
-    return Window(
-        request.begin_time_s if request.HasField("begin_time_s") else None,
-        request.end_time_s if request.HasField("end_time_s") else None,
     )
 
 

@@ -96,7 +96,7 @@ class RunFold:
     intervals: int = 0
     _key: Key | None = None
     _last: Kpis | None = None
-    _gauges: list[tuple[str, _Gauge]] = field(default_factory=list)
+    _gauges: dict[str, _Gauge] = field(default_factory=dict)
 
     def take(self, sim_time_s: float, kpis: Kpis) -> Key | None:
         """One more interval; the bucket it ends in."""
@@ -104,10 +104,10 @@ class RunFold:
         if key != self._key:
             self.close()
             self._key = key
-            self._gauges = [(one.name, _Gauge()) for one in self.metrics if one.aggregation in _OF_GAUGES]
+            self._gauges = {one.name: _Gauge() for one in self.metrics if one.aggregation in _OF_GAUGES}
         if key is not None:
             self.intervals += 1
-            for name, gauge in self._gauges:
+            for name, gauge in self._gauges.items():
                 value = getattr(kpis, name)
                 if value != _NO_SPEED:
                     gauge.take(value)
@@ -117,11 +117,7 @@ class RunFold:
     def close(self) -> None:
         """The bucket is over."""
         if self._key is not None and self._last is not None:
-            gauges = dict(self._gauges)
-            self.values[self._key] = [
-                gauges[one.name].value(one.aggregation) if one.name in gauges else self._at_end(one, self._last)
-                for one in self.metrics
-            ]
+            self.values[self._key] = [self._value(one, self._last) for one in self.metrics]
         if self._last is not None:
             self.before = self._last
         self._key = None
@@ -134,7 +130,9 @@ class RunFold:
             if one.aggregation == Aggregation.AGGREGATION_INCREMENT:
                 self.values[key][place] = increment(one, alone, Kpis())
 
-    def _at_end(self, one: Metric, last: Kpis) -> float:
+    def _value(self, one: Metric, last: Kpis) -> float:
+        if one.aggregation in _OF_GAUGES:
+            return self._gauges[one.name].value(one.aggregation)
         if one.aggregation == Aggregation.AGGREGATION_INCREMENT:
             return math.nan if self.before is None else increment(one, last, self.before)
         value = float(getattr(last, one.name))

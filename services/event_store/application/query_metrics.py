@@ -66,12 +66,8 @@ class QueryMetrics:
         if record is None:
             answer.sessions.append(QueriedRun(session_id=log.session_id))
             return
-        window = Window(
-            request.begin_time_s if request.HasField("begin_time_s") else None,
-            request.end_time_s if request.HasField("end_time_s") else None,
-        )
         whole = record.from_origin and log.head.oldest_seq == 1
-        session = _Session(log.session_id, record, window, request, answer, before=Kpis() if whole else None)
+        session = _Session(log.session_id, record, request, answer, before=Kpis() if whole else None)
         async for page in pages(self.rows, log, _KINDS):
             for row in page:
                 session.take(row)
@@ -86,7 +82,6 @@ class _Session:
         self,
         session_id: str,
         record: RunRecord,
-        window: Window,
         request: QueryMetricsRequest,
         answer: "_Answer",
         *,
@@ -94,7 +89,7 @@ class _Session:
     ) -> None:
         self._session_id = session_id
         self._record = record
-        self._window = window
+        self._window = Window.of(request)
         self._request = request
         self._answer = answer
         self._stood_at_s = record.begin_s

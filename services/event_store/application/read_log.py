@@ -1,8 +1,13 @@
-"""Read a page of a log, from either end."""
+"""Read a page of a log, from either end.
+
+Which run an event is of and where it stands in simulated time is looked at row by row: a page that such a filter
+empties is answered all the same, with the cursor to go on from, so that no call looks through a whole log.
+"""
 
 from dataclasses import dataclass
 
 from event_store.application.find_log import FindLog, require_kept
+from event_store.application.read_run import Window
 from event_store.gateways.event_bytes import event_bytes
 from event_store.gateways.event_rows import EventRows
 from milepost.event.v1.event_pb2 import Event
@@ -35,8 +40,10 @@ class ReadLog:
             kinds=request.kinds,
             descending=descending,
         )
+        window = Window.of(request)
+        found = [row for row in page.rows if request.run in (0, row.run) and window.holds(row.sim_time_s)]
         return ReadEventsResponse(
-            events=[Event.FromString(event_bytes(request.session_id, row)) for row in page.rows],
+            events=[Event.FromString(event_bytes(request.session_id, row)) for row in found],
             next_cursor=0 if page.complete else page.rows[-1].seq,
             head_seq=head.head_seq,
             oldest_seq=head.oldest_seq,

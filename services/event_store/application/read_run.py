@@ -7,6 +7,9 @@ from event_store.application.select_logs import SelectedLog
 from event_store.gateways.event_bytes import event_bytes
 from event_store.gateways.event_rows import EventRow, EventRows
 from milepost.event.v1.event_pb2 import Event
+from milepost.event.v1.event_service_pb2 import ReadEventsRequest
+from milepost.event.v1.export_pb2 import ExportEventsRequest
+from milepost.event.v1.metrics_pb2 import QueryMetricsRequest
 from session_log.run_record import HEADER_KINDS, RunRecord, run_record
 
 # One page: rows are folded or encoded between two waits, and nobody else is served meanwhile.
@@ -14,12 +17,23 @@ PAGE_ROWS = 1000
 PAGE_BYTES = 1024 * 1024
 
 
+Windowed = ReadEventsRequest | QueryMetricsRequest | ExportEventsRequest
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """A stretch of simulated time, after begin_s up to and including end_s; None: without that bound."""
 
-    begin_s: float | None = None
-    end_s: float | None = None
+    begin_s: float | None
+    end_s: float | None
+
+    @classmethod
+    def of(cls, request: Windowed) -> "Window":
+        """What a request asks for."""
+        return cls(
+            request.begin_time_s if request.HasField("begin_time_s") else None,
+            request.end_time_s if request.HasField("end_time_s") else None,
+        )
 
     def before(self, sim_time_s: float) -> bool:
         """Whether an instant lies before the window."""

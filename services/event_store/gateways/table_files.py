@@ -22,31 +22,29 @@ _TYPES = {
 }
 _TIME = pa.timestamp("us", tz="UTC")
 
-EVENT_COLUMNS = pa.schema(
-    [
-        pa.field("session_id", pa.string(), nullable=False),
-        pa.field("seq", pa.int64(), nullable=False),
-        pa.field("run", pa.int32(), nullable=False),
-        pa.field("attempt", pa.int32(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),
-        pa.field("step", pa.int64(), nullable=False),
-        pa.field("sim_time_s", pa.float64(), nullable=False),
-        pa.field("record_time", _TIME, nullable=False),
-        pa.field("stored_time", _TIME, nullable=False),
-        pa.field("payload", pa.string(), nullable=False),
-    ]
-)
-METRIC_COLUMNS = pa.schema(
-    [
-        pa.field("session_id", pa.string(), nullable=False),
-        pa.field("run", pa.int32(), nullable=False),
-        pa.field("seq", pa.int64(), nullable=False),
-        pa.field("step", pa.int64(), nullable=False),
-        pa.field("sim_time_s", pa.float64(), nullable=False),
-        *(pa.field(kpi.name, _TYPES[kpi.type], nullable=False) for kpi in Kpis.DESCRIPTOR.fields),
-        pa.field("state_digest", pa.string(), nullable=False),
-    ]
-)
+_EVENT_FIELDS: "list[pa.Field[Any]]" = [
+    pa.field("session_id", pa.string(), nullable=False),
+    pa.field("seq", pa.int64(), nullable=False),
+    pa.field("run", pa.int32(), nullable=False),
+    pa.field("attempt", pa.int32(), nullable=False),
+    pa.field("kind", pa.string(), nullable=False),
+    pa.field("step", pa.int64(), nullable=False),
+    pa.field("sim_time_s", pa.float64(), nullable=False),
+    pa.field("record_time", _TIME, nullable=False),
+    pa.field("stored_time", _TIME, nullable=False),
+    pa.field("payload", pa.string(), nullable=False),
+]
+_METRIC_FIELDS: "list[pa.Field[Any]]" = [
+    pa.field("session_id", pa.string(), nullable=False),
+    pa.field("run", pa.int32(), nullable=False),
+    pa.field("seq", pa.int64(), nullable=False),
+    pa.field("step", pa.int64(), nullable=False),
+    pa.field("sim_time_s", pa.float64(), nullable=False),
+    *(pa.field(kpi.name, _TYPES[kpi.type], nullable=False) for kpi in Kpis.DESCRIPTOR.fields),
+    pa.field("state_digest", pa.string(), nullable=False),
+]
+EVENT_COLUMNS = pa.schema(_EVENT_FIELDS)
+METRIC_COLUMNS = pa.schema(_METRIC_FIELDS)
 
 
 class _Sink(io.RawIOBase):
@@ -85,14 +83,16 @@ class TableFile:
     def __init__(self, form: "ExportFormat.ValueType", content: "ExportContent.ValueType") -> None:
         self._schema = METRIC_COLUMNS if content == ExportContent.EXPORT_CONTENT_METRICS else EVENT_COLUMNS
         self._sink = _Sink()
+        # The stubs want a file that can be read, too.
+        sink: Any = self._sink
         self._writer: Any
         match form:
             case ExportFormat.EXPORT_FORMAT_PARQUET:
-                self._writer = pq.ParquetWriter(self._sink, self._schema, compression="zstd")
+                self._writer = pq.ParquetWriter(sink, self._schema, compression="zstd")
             case ExportFormat.EXPORT_FORMAT_CSV:
-                self._writer = pa_csv.CSVWriter(self._sink, self._schema)
+                self._writer = pa_csv.CSVWriter(sink, self._schema)
             case _:
-                self._writer = pa.ipc.new_stream(self._sink, self._schema)
+                self._writer = pa.ipc.new_stream(sink, self._schema)
 
     def write(self, columns: Mapping[str, Sequence[object]]) -> bytes:
         """Some more rows; a row group of their own."""

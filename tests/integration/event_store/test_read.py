@@ -3,7 +3,7 @@
 import grpc
 import pytest
 from nats.js import JetStreamContext
-from running_store import Log, Store, as_records, completed, interval, lines, refusal
+from running_store import Log, Store, as_records, completed, interval, lines, refusal, reopened
 
 from milepost.event.v1 import event_service_pb2 as pb
 from milepost.event.v1.event_pb2 import Event, EventKind
@@ -89,3 +89,19 @@ async def test_a_wrong_field_is_named(store: Store, fields: dict[str, object], n
         await store.events.ReadEvents(pb.ReadEventsRequest(**{"session_id": "s", **fields}))
     assert refusal(raised.value)[:2] == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
     assert named in (raised.value.details() or "")
+
+
+async def test_only_the_run_and_the_times_asked_for(js: JetStreamContext, store: Store, log: Log) -> None:
+    again = [reopened(), interval(5), interval(6)]
+    await log.writer.append(again, run=2, attempt=2)
+    # A cursor ahead of what is stored waits for it.
+    await store.read("s", cursor=28)
+    for order in (pb.READ_ORDER_ASCENDING, DESCENDING):
+        found = [event for page in await pages(store, page_size=4, order=order, run=2) for event in page]
+        assert sorted(event.seq for event in found) == [26, 27, 28]
+        found = [
+            event
+            for page in await pages(store, page_size=4, order=order, begin_time_s=0.4, end_time_s=0.6)
+            for event in page
+        ]
+        assert sorted((event.run, event.step) for event in found) == [(1, 5), (1, 6), (2, 5), (2, 6)]
