@@ -39,7 +39,7 @@ HOSTILE = (
     "two\nlines\r\nof text",
     "\u0000\u0001\u2028 zero",
     "<script>alert(1)</script>",
-    "日本語 🚗 ‮ reversed",
+    "日本語 🚗 \u202e reversed",
     "",
 )
 

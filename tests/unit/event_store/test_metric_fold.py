@@ -67,15 +67,15 @@ def naive(one: Metric, intervals: list[Kpis], before: Kpis | None) -> float:
             return pick(there, default=math.nan)
 
 
-@given(steps, st.floats(0.1, 100), st.booleans())
-def test_a_bucket_holds_what_its_intervals_come_to(drawn, bucket_s: float, known_begin: bool) -> None:
+@given(steps, st.floats(0.1, 100), st.sampled_from([Kpis(), None]))
+def test_a_bucket_holds_what_its_intervals_come_to(drawn, bucket_s: float, begin: Kpis | None) -> None:
     intervals = history(drawn)
 
     def bucket_of(at: float) -> int | None:
         number = math.ceil(at / bucket_s)
         return number if number % 3 else None
 
-    fold = RunFold(METRICS, bucket_of, Kpis() if known_begin else None)
+    fold = RunFold(METRICS, bucket_of, begin)
     for at, kpis in intervals:
         fold.take(at, kpis)
     fold.close()
@@ -85,7 +85,7 @@ def test_a_bucket_holds_what_its_intervals_come_to(drawn, bucket_s: float, known
     for key in keys:
         inside = [kpis for at, kpis in intervals if bucket_of(at) == key]
         earlier = [kpis for at, kpis in intervals if math.ceil(at / bucket_s) < key]
-        before = earlier[-1] if earlier else Kpis() if known_begin else None
+        before = earlier[-1] if earlier else begin
         expected = [naive(one, inside, before) for one in METRICS]
         assert fold.values[key] == pytest.approx(expected, nan_ok=True, abs=1e-9)
 

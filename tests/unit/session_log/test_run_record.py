@@ -36,8 +36,8 @@ def test_it_holds_what_the_past_of_the_run_holds(opened, lengths, fork_step: int
         created.forked_from.CopyFrom(ForkOrigin(step=fork_step))
     events = [Event(run=1, session_created=created), *simulated(1, fork_step, fork_step + lengths[0])]
     begins, ends = {1: fork_step}, {1: fork_step + lengths[0]}
-    for number, (base, at) in enumerate(opened, start=2):
-        base = min(base, number - 1)
+    for number, (asked, at) in enumerate(opened, start=2):
+        base = min(asked, number - 1)
         step = min(max(at, begins[base]), ends[base]) if base else 0
         begins[number], ends[number] = step, step + lengths[number - 1]
         opening = RunOpened(run=number, base_run=base, step=step, spec=SPEC)
