@@ -1,7 +1,8 @@
 """Events: read a session's log, follow it, follow all of them. Broken connections are mended in here.
 
 A watch is one iterator over any number of connections: after a break it asks again from the last event it
-gave out, so its reader sees every event once and in order, however often the server went away.
+gave out, so its reader sees every event once and in order, however often the server went away. Questions to many logs
+at once are in event_queries.py.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from typing import TypeVar, cast
 
 import grpc
 
-from milepost.connection import Backoff, Connection
+from milepost.connection import Backoff
 from milepost.event.v1.event_pb2 import Event, EventKind
 from milepost.event.v1.event_service_pb2 import (
     GetHeadRequest,
@@ -26,8 +27,8 @@ from milepost.event.v1.event_service_pb2 import (
     WatchEventsRequest,
     WatchEventsResponse,
 )
-from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
 from milepost.event.v1.frame_pb2 import FrameOptions
+from milepost.event_queries import EventQueries
 from milepost.exceptions import UNREACHABLE, MilepostError, Unavailable, from_rpc_error
 from milepost.watch_cursor import WatchCursor, WatchItem
 
@@ -35,12 +36,8 @@ RequestT = TypeVar("RequestT")
 MessageT = TypeVar("MessageT")
 
 
-class Events:
+class Events(EventQueries):
     """The verbs of EventService. Every failure is a MilepostError; the proto names the reasons of each call."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._stub = EventServiceStub(connection.channel)
 
     async def read(
         self,
@@ -50,10 +47,25 @@ class Events:
         kinds: Sequence[EventKind.ValueType] = (),
         descending: bool = False,
         page_size: int = 0,
+        run: int = 0,
+        begin_time_s: float | None = None,
+        end_time_s: float | None = None,
     ) -> AsyncIterator[Event]:
-        """The stored events after `cursor` (descending: before it, 0 meaning from the head), read page by page."""
+        """The stored events after `cursor` (descending: before it, 0 meaning from the head), read page by page.
+
+        Only those of `run` (0: any), and only those after `begin_time_s` and up to `end_time_s` of simulated time.
+        """
         order = ReadOrder.READ_ORDER_DESCENDING if descending else ReadOrder.READ_ORDER_ASCENDING
-        request = ReadEventsRequest(session_id=session_id, cursor=cursor, kinds=kinds, page_size=page_size, order=order)
+        request = ReadEventsRequest(
+            session_id=session_id,
+            cursor=cursor,
+            kinds=kinds,
+            page_size=page_size,
+            order=order,
+            run=run,
+            begin_time_s=begin_time_s,
+            end_time_s=end_time_s,
+        )
         while True:
             response = await self._connection.call(lambda timeout_s: self._stub.ReadEvents(request, timeout=timeout_s))
             for event in response.events:

@@ -15,15 +15,26 @@ _KINDS = {name.removeprefix("EVENT_KIND_").lower(): value for name, value in Eve
 
 async def events(
     target: Target,
+    *,
     session_id: Annotated[str, SESSION],
     after: Annotated[int, typer.Option(min=0, help="Begin after this event.")] = 0,
     kind: Annotated[list[str] | None, typer.Option(help="Only these kinds, for example interval_closed.")] = None,
+    run: Annotated[int, typer.Option(min=0, help="Only this run; 0: any.")] = 0,
+    begin: Annotated[float | None, typer.Option(help="Only what stands after this simulated time, s.")] = None,
+    end: Annotated[float | None, typer.Option(help="Only what stands at this simulated time or before, s.")] = None,
 ) -> None:
     """Print the stored log of a session: a line per event."""
-    unknown = [word for word in kind or [] if word not in _KINDS]
+    kinds = kinds_of(kind or [])
+    async with target.client() as client:
+        async for event in client.events.read(
+            session_id, cursor=after, kinds=kinds, run=run, begin_time_s=begin, end_time_s=end
+        ):
+            print(json_line(event) if target.json else event_line(event))
+
+
+def kinds_of(words: list[str]) -> list[EventKind.ValueType]:
+    """Kinds by their words. Raises typer.BadParameter for one that is none."""
+    unknown = [word for word in words if word not in _KINDS]
     if unknown:
         raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(_KINDS)}", param_hint="--kind")
-    kinds = [_KINDS[word] for word in kind or []]
-    async with target.client() as client:
-        async for event in client.events.read(session_id, cursor=after, kinds=kinds):
-            print(json_line(event) if target.json else event_line(event))
+    return [_KINDS[word] for word in words]

@@ -8,6 +8,7 @@ import typer
 from milepost.cli import (
     demo,
     events,
+    export,
     lifecycle,
     places,
     questions,
@@ -63,6 +64,10 @@ for panel, commands in _ONE_SESSION:
         add_command(app, name, command, panel=panel)
         add_command(sessions_app, name, command, panel=panel)
 app.add_typer(sessions_app, name="sessions", rich_help_panel=LOOK)
+
+ANSWER = "Many sessions"
+add_command(app, "metrics", export.metrics, panel=ANSWER)
+add_command(app, "export", export.export, panel=ANSWER)
 
 scenarios_app = typer.Typer(help="Upload, list and validate scenarios.", no_args_is_help=True)
 add_command(scenarios_app, "upload", scenarios.upload)

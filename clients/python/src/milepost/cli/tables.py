@@ -1,14 +1,17 @@
 """Tables for humans."""
 
+import math
 import shlex
 from collections.abc import Iterable
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.table import Table
+from rich.text import Text
 
 from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint, CheckpointCause, Exactness
 from milepost.cli.words import enum_word, gist, pace_word
 from milepost.event.v1.event_pb2 import Event
+from milepost.event.v1.metrics_pb2 import QueryMetricsResponse, SessionStatistic
 from milepost.kpi.v1.kpi_pb2 import Kpis
 from milepost.scenario.v1.scenario_pb2 import Finding, Scenario
 from milepost.session.v1.session_pb2 import (
@@ -138,6 +141,27 @@ def _attempt_words(attempt: Attempt) -> str:
     judged = f"; {attempt.verdict}, {attempt.intervals_again} intervals again" if attempt.verdict else ""
     because = f", {attempt.because}" if attempt.because else ""
     return f"{attempt.attempt} of run {attempt.run} by {attempt.worker_id}{because}{judged}"
+
+
+def metrics_table(answer: QueryMetricsResponse) -> Table:
+    """One row per bucket, one column per series."""
+    phases = any(bucket.phase for bucket in answer.buckets)
+    table = Table("phase" if phases else "until", box=None)
+    several = len({series.session_id for series in answer.series}) > 1
+    for series in answer.series:
+        words = [
+            *([series.session_id] if several else []),
+            series.metric.replace("_", " "),
+            *([enum_word(SessionStatistic.Name(series.statistic), "SESSION_STATISTIC_")] if series.statistic else []),
+        ]
+        table.add_column(Text("\n".join(words)), justify="right")
+    for number, bucket in enumerate(answer.buckets):
+        values = (series.values[number] for series in answer.series)
+        table.add_row(
+            Text(bucket.phase or f"{bucket.end_time_s:g} s"),
+            *("" if math.isnan(value) else f"{value:.6g}" for value in values),
+        )
+    return table
 
 
 def checkpoints_table(checkpoints: Iterable[Checkpoint]) -> Table:
