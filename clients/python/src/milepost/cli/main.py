@@ -12,6 +12,7 @@ from milepost.cli import (
     lifecycle,
     places,
     questions,
+    report,
     run,
     scenarios,
     selftest,
@@ -68,6 +69,7 @@ app.add_typer(sessions_app, name="sessions", rich_help_panel=LOOK)
 ANSWER = "Many sessions"
 add_command(app, "metrics", export.metrics, panel=ANSWER)
 add_command(app, "export", export.export, panel=ANSWER)
+add_command(app, "report", report.report, panel=ANSWER)
 
 scenarios_app = typer.Typer(help="Upload, list and validate scenarios.", no_args_is_help=True)
 add_command(scenarios_app, "upload", scenarios.upload)

@@ -1,0 +1,1 @@
+"""A report of some sessions: one HTML page that needs nothing else, and a picture."""
