@@ -9,10 +9,18 @@ from milepost.report.markup import Markup, tag
 from milepost.report.panels import COLOURS, Plot, clock, ticks, time_ticks
 
 _WIDTH, _HEIGHT = 640.0, 250.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 14.0, 16.0, 26.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 20.0, 16.0, 26.0
 _TIMELINE_WIDTH, _TIMELINE_LEFT = 1304.0, 190.0
 _ROW, _BAR = 34.0, 12.0
 _LONGEST_NAME = 26
+
+# Written on every element rather than in the style sheet: a plot copied out of the page stays as it is.
+INK, _SOFT = "#1c2530", "#5d6975"
+_GRID = {"stroke": "#dfe4e9"}
+_BANDS = ("#f4f6f8", "#e9eef3")
+MARKS = {MarkKind.CHECKPOINT: "#ffffff", MarkKind.INTERVENTION: "#ffc845", MarkKind.MILESTONE: "#00916b"}
+"""Colour of each mark."""
+_GONE = "#b4bcc4"
 
 
 class _Scale:
@@ -47,18 +55,18 @@ def chart(report: Report, plot: Plot) -> Markup:
             list(_phase_bands(report, scale)),
             [
                 [
-                    tag("line", x1=begin, x2=end, y1=scale.y(step), y2=scale.y(step), class_="grid"),
-                    tag("text", f"{step:g}", x=_LEFT - 8, y=scale.y(step) + 4, class_="y"),
+                    tag("line", x1=begin, x2=end, y1=scale.y(step), y2=scale.y(step), **_GRID),
+                    tag("text", f"{step:g}", x=_LEFT - 8, y=scale.y(step) + 4, text_anchor="end", fill=_SOFT),
                 ]
                 for step in steps
             ],
             list(_time_axis(report, scale, top=_HEIGHT - _BOTTOM)),
             list(_interventions(report, scale)),
             [
-                tag("path", d=_path(plot.times_s, line, scale), class_="line", stroke=COLOURS[number])
+                tag("path", d=_path(plot.times_s, line, scale), fill="none", stroke=COLOURS[number], stroke_width=1.9)
                 for number, line in enumerate(plot.lines)
             ],
-            tag("line", x1=0, x2=0, y1=_TOP, y2=_HEIGHT - _BOTTOM, class_="hair"),
+            tag("line", x1=0, x2=0, y1=_TOP, y2=_HEIGHT - _BOTTOM, class_="hair", stroke=INK),
             viewBox=f"0 0 {_WIDTH:g} {_HEIGHT:g}",
             role="img",
             aria_label=panel.heading,
@@ -77,7 +85,7 @@ def timeline(report: Report) -> Markup:
     """A row per run of each session: phases, attempts, checkpoints, interventions, milestones."""
     rows = [(number, one, run) for number, one in enumerate(report.sessions) for run in one.history.runs]
     height = len(rows) * _ROW + 34
-    scale = _Scale(report, left=_TIMELINE_LEFT, right=_TIMELINE_WIDTH - 12)
+    scale = _Scale(report, left=_TIMELINE_LEFT, right=_TIMELINE_WIDTH - 24)
     return tag(
         "svg",
         list(_time_axis(report, scale, top=len(rows) * _ROW + 10, bottom=0)),
@@ -95,7 +103,13 @@ def _row(number: int, one: ReportedSession, run: RunSpan, top: float, scale: _Sc
     middle = top + _BAR / 2 + 4
     yield tag("circle", cx=8, cy=middle - 4, r=5, fill=COLOURS[number])
     yield tag(
-        "text", f"{name}{f', run {run.run}' if several else ''}", tag("title", one.name), x=20, y=middle, class_="name"
+        "text",
+        f"{name}{f', run {run.run}' if several else ''}",
+        tag("title", one.name),
+        x=20,
+        y=middle,
+        fill=INK,
+        font_size=13,
     )
     attempts = [attempt for attempt in one.history.attempts if attempt.run == run.run]
     begins = [max(run.begin_s, attempt.begin_s) for attempt in attempts] or [run.begin_s]
@@ -115,11 +129,11 @@ def _row(number: int, one: ReportedSession, run: RunSpan, top: float, scale: _Sc
             width=max(1.5, round(scale.x(end_s) - scale.x(begin_s), 1)),
             height=_BAR,
             fill=COLOURS[number],
-            class_="attempt" if place % 2 == 0 else "attempt odd",
+            fill_opacity=0.35 if place % 2 else 0.6,
         )
         if place:
             x = scale.x(begin_s)
-            yield tag("path", tag("title", words), d=f"M{x},{top - 4}v{_BAR + 8}", class_="claim")
+            yield tag("path", tag("title", words), d=f"M{x},{top - 4}v{_BAR + 8}", stroke=INK, stroke_width=2)
     for mark in one.history.marks:
         if mark.run == run.run and mark.sim_time_s is not None:
             yield _mark(mark, scale.x(mark.sim_time_s), top)
@@ -133,8 +147,8 @@ def _mark(mark: Mark, x: float, top: float) -> Markup:
         MarkKind.INTERVENTION: f"M{x},{top - 5}l6,6l-6,6l-6,-6z",
         MarkKind.MILESTONE: f"M{x},{top - 6}v{_BAR + 6}m0,{-_BAR - 6}l8,3l-8,3z",
     }
-    kind = f"{mark.kind.value}{' gone' if mark.gone else ''}"
-    return tag("path", tag("title", words), d=shapes[mark.kind], class_=f"mark {kind}")
+    stroke = _GONE if mark.gone else INK
+    return tag("path", tag("title", words), d=shapes[mark.kind], fill=MARKS[mark.kind], stroke=stroke)
 
 
 def _phase_bands(report: Report, scale: _Scale) -> Iterator[Markup]:
@@ -144,11 +158,9 @@ def _phase_bands(report: Report, scale: _Scale) -> Iterator[Markup]:
     for place, (name, begin_s, end_s) in enumerate(spans.pop()):
         left, right = scale.x(max(begin_s, report.begin_s)), scale.x(min(end_s, report.end_s))
         if right > left:
-            kind = "phase odd" if place % 2 else "phase"
-            yield tag(
-                "rect", x=left, y=_TOP, width=round(right - left, 1), height=_HEIGHT - _TOP - _BOTTOM, class_=kind
-            )
-            yield tag("text", name, x=round((left + right) / 2, 1), y=_TOP - 4, class_="phase-name")
+            width, height = round(right - left, 1), _HEIGHT - _TOP - _BOTTOM
+            yield tag("rect", x=left, y=_TOP, width=width, height=height, fill=_BANDS[place % 2])
+            yield tag("text", name, x=round((left + right) / 2, 1), y=_TOP - 4, text_anchor="middle", fill=_SOFT)
 
 
 def _phases(one: ReportedSession) -> Iterator[tuple[str, float, float]]:
@@ -163,16 +175,17 @@ def _interventions(report: Report, scale: _Scale) -> Iterator[Markup]:
         for mark in one.history.marks:
             if mark.kind is MarkKind.INTERVENTION and mark.sim_time_s is not None and mark.run == one.session.run:
                 x = scale.x(mark.sim_time_s)
-                yield tag("line", x1=x, x2=x, y1=_TOP, y2=_HEIGHT - _BOTTOM, class_="change", stroke=COLOURS[number])
+                ends = {"x1": x, "x2": x, "y1": _TOP, "y2": _HEIGHT - _BOTTOM}
+                yield tag("line", **ends, stroke=COLOURS[number], stroke_dasharray="3 3")
 
 
 def _time_axis(report: Report, scale: _Scale, *, top: float, bottom: float | None = None) -> Iterator[Markup]:
     for at_s in time_ticks(report.begin_s, report.end_s, 8):
         x = scale.x(at_s)
         seconds = report.end_s - report.begin_s < 600
-        yield tag("line", x1=x, x2=x, y1=top, y2=top + 4 if bottom is None else bottom, class_="grid")
-        yield tag("text", clock(at_s, seconds=seconds), x=x, y=top + 18, class_="x")
-    yield tag("line", x1=scale.x(report.begin_s), x2=scale.x(report.end_s), y1=top, y2=top, class_="axis")
+        yield tag("line", x1=x, x2=x, y1=top, y2=top + 4 if bottom is None else bottom, **_GRID)
+        yield tag("text", clock(at_s, seconds=seconds), x=x, y=top + 18, text_anchor="middle", fill=_SOFT)
+    yield tag("line", x1=scale.x(report.begin_s), x2=scale.x(report.end_s), y1=top, y2=top, stroke="#9aa5b0")
 
 
 def _path(times_s: Sequence[float], line: Sequence[float], scale: _Scale) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
+from milepost.checkpoint.v1.checkpoint_pb2 import CheckpointCause
 from milepost.cli.words import change_words, enum_word
 from milepost.event.v1.event_pb2 import ClaimReason, Event, EventKind, RunCause, Verdict
 
@@ -152,7 +153,7 @@ class History:
                     self._intervene(asked, event, None)
             case "checkpoint_committed":
                 made = event.checkpoint_committed.checkpoint
-                words = made.name or made.checkpoint_id
+                words = made.name or enum_word(CheckpointCause.Name(made.cause), "CHECKPOINT_CAUSE_")
                 mark = Mark(MarkKind.CHECKPOINT, event.run, made.sim_time_s, words, identity=made.checkpoint_id)
                 self.marks.append(mark)
             case "checkpoint_deleted":

@@ -108,12 +108,13 @@ def _results(report: Report) -> Markup:
     heads = ["", "", *(title for _, title, _ in _RESULTS)]
     rows = []
     for number, one in enumerate(report.sessions):
-        kpis = _kpis(one)
+        kpis, known = _kpis(one), one.session.progress.HasField("kpis")
         cells = [tag("td", _dot(number), one.name, class_="left name"), tag("td", _state(one), class_="left")]
         for name, _, decimals in _RESULTS:
             value, reference = (getattr(each, name) * _KMH.get(name, 1) for each in (kpis, first))
-            change = "" if not number or not reference else f"{(value - reference) / reference:+.1%}"
-            cells.append(tag("td", f"{value:,.{decimals}f}", tag("small", change) if change else ""))
+            change = f"{(value - reference) / reference:+.1%}" if number and reference else ""
+            small = tag("small", change) if change.strip("+-0.%") else ""
+            cells.append(tag("td", f"{value:,.{decimals}f}", small) if known else tag("td", "–"))
         rows.append(cells)
     note = "Times and speeds are means over the trips that ended. "
     if len(report.sessions) > 1:
@@ -147,7 +148,9 @@ def _phases(report: Report) -> Markup:
                 value = math.nan if series is None else series[place] * _KMH.get(metric, 1)
                 decimals = 0 if metric in ("departed", "arrived") else 1
                 cells.append(tag("td", "–" if math.isnan(value) else f"{value:,.{decimals}f}"))
-            rows.append(cells)
+            # A fork did not simulate what its origin had behind it.
+            if any(cell != tag("td", "–") for cell in cells[2:]):
+                rows.append(cells)
     return _table(["Phase", "", *_PHASE_HEADS], rows, left=2)
 
 
@@ -251,15 +254,15 @@ def _origins(report: Report) -> Markup:
 
 
 def _key() -> Markup:
-    def sign(words: str, shape: str, kind: str) -> Markup:
-        return tag("span", tag("svg", tag("path", d=shape, class_=kind), viewBox="0 0 18 16"), words)
+    def sign(words: str, shape: str, fill: str) -> Markup:
+        return tag("span", tag("svg", tag("path", d=shape, fill=fill, stroke=charts.INK), viewBox="0 0 18 16"), words)
 
     return tag(
         "div",
-        sign("another attempt takes over", "M9,1v14", "claim"),
-        sign("checkpoint (grey: gone)", "M9,3l5,8h-10z", "mark checkpoint"),
-        sign("intervention", "M9,2l6,6l-6,6l-6,-6z", "mark intervention"),
-        sign("milestone", "M5,2v12m0,-12l8,3l-8,3z", "mark milestone"),
+        sign("another attempt takes over", "M9,1v14", "none"),
+        sign("checkpoint (grey: gone)", "M9,3l5,8h-10z", charts.MARKS[MarkKind.CHECKPOINT]),
+        sign("intervention", "M9,2l6,6l-6,6l-6,-6z", charts.MARKS[MarkKind.INTERVENTION]),
+        sign("milestone", "M5,2v12m0,-12l8,3l-8,3z", charts.MARKS[MarkKind.MILESTONE]),
         class_="key",
     )
 

@@ -51,5 +51,5 @@ def _panel(report: Report, plot: Plot, panel: Axes) -> None:
 
 
 def _plain(text: str) -> str:
-    """A name as it is: `$` begins a formula otherwise."""
-    return text.replace("$", r"\$")
+    """A name as it is: `$` begins a formula otherwise, and what cannot be printed is left out."""
+    return "".join(one for one in text if one.isprintable()).replace("$", r"\$")
