@@ -25,6 +25,7 @@ from session_api.application.append_command import AppendCommand
 from session_api.application.begin_log import BeginLog
 from session_api.application.create_demo_session import CreateDemoSession
 from session_api.application.create_session import CreateSession
+from session_api.application.gather_statistics import GatherStatistics
 from session_api.application.reap import Reap
 from session_api.application.receive_upload import ReceiveUpload
 from session_api.application.reconcile_orders import ReconcileOrders
@@ -83,6 +84,7 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
                 create_demo=CreateDemoSession(create, store_scenario),
                 verbs=verbs,
                 sessions=sessions,
+                statistics=GatherStatistics(sessions, fleet),
             ),
             server.server,
         )

@@ -17,12 +17,14 @@ from milepost.event.v1.event_pb2 import (
 from milepost.session.v1 import session_service_pb2 as pb
 from milepost.session.v1.session_pb2 import Session
 from milepost.session.v1.session_service_pb2_grpc import SessionServiceServicer
+from milepost.session.v1.statistics_pb2 import GetStatisticsRequest, GetStatisticsResponse
 from runtime.errors import CallRefused
 from runtime.settings import DEFAULT_TENANT
 from session_api.adapters.paging import DEFAULT_PAGE_SIZE, decode_token, encode_token
 from session_api.application.append_command import Caller
 from session_api.application.create_demo_session import CreateDemoSession
 from session_api.application.create_session import CreateSession
+from session_api.application.gather_statistics import GatherStatistics
 from session_api.application.refusals import not_found
 from session_api.application.verbs import Verbs
 from session_api.gateways.sessions_sql import Sessions
@@ -43,6 +45,7 @@ class SessionServiceAdapter(SessionServiceServicer):
     create_demo: CreateDemoSession
     verbs: Verbs
     sessions: Sessions
+    statistics: GatherStatistics
 
     async def CreateSession(self, request: pb.CreateSessionRequest, context: Context) -> pb.CreateSessionResponse:
         """See the proto."""
@@ -238,6 +241,10 @@ class SessionServiceAdapter(SessionServiceServicer):
     async def ExplainSession(self, request: pb.ExplainSessionRequest, context: Context) -> pb.ExplainSessionResponse:
         """See the proto."""
         return await self.verbs.explain(DEFAULT_TENANT, request.session_id)
+
+    async def GetStatistics(self, request: GetStatisticsRequest, context: Context) -> GetStatisticsResponse:
+        """See the proto."""
+        return await self.statistics(DEFAULT_TENANT, request)
 
 
 class _Commanding(Protocol):

@@ -34,11 +34,15 @@ class Fleet:
 
         await self.broker.subscribe(subject(WorkerPresence, worker="*"), cb=hear)
 
-    def workers(self, pool: str) -> list[WorkerPresence]:
-        """Those of a pool that are there, by name."""
+    def present(self) -> list[WorkerPresence]:
+        """All that are there, by name."""
         since = self.monotonic() - ABSENT_AFTER_S
         self._heard = {name: heard for name, heard in self._heard.items() if heard[0] >= since}
-        return [heard[1] for _, heard in sorted(self._heard.items()) if heard[1].pool == pool]
+        return [heard[1] for _, heard in sorted(self._heard.items())]
+
+    def workers(self, pool: str) -> list[WorkerPresence]:
+        """Those of a pool that are there, by name."""
+        return [worker for worker in self.present() if worker.pool == pool]
 
     def worker(self, worker_id: str) -> WorkerPresence | None:
         """The worker of that name, if it is there."""

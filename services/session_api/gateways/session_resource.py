@@ -56,8 +56,8 @@ def apply(projected: Projected, event: Event) -> Outcome | None:
     session.state = SessionState.ValueType((life.state or State.CREATED).value)
     session.seq, session.run = event.seq, life.run
     session.attempt = max(session.attempt, event.attempt)
-    session.update_time.CopyFrom(event.record_time)
     outcome = _take_in(projected, event)
+    session.update_time.CopyFrom(event.record_time)
     if session.state != was or outcome is not None or event.HasField("paused"):
         projected.idle_since_s = event.record_time.ToMicroseconds() / 1e6
     if life.ended and State(was or 1) not in ENDED:
@@ -119,12 +119,11 @@ def _take_in_from_worker(projected: Projected, event: Event) -> None:  # noqa: P
         case "attempt_claimed":
             _claim(session, event)
         case "run_started":
-            session.execution.CopyFrom(event.run_started.execution)
-            session.progress.begin_time_s = event.run_started.begin_time_s
-            if not session.HasField("start_time"):
-                session.start_time.CopyFrom(event.record_time)
+            _start(session, event)
             _mark(projected, event)
         case "session_recovered":
+            for attempt in session.attempts[-1:]:
+                attempt.ready_time.CopyFrom(event.record_time)
             _mark(projected, event)
         case "recovery_judged":
             judged = event.recovery_judged
@@ -192,8 +191,19 @@ def _claim(session: Session, event: Event) -> None:
         because=CLAIMED_BECAUSE.get(claimed.because, ""),
     )
     attempt.claim_time.CopyFrom(event.record_time)
+    attempt.previous_time.CopyFrom(session.update_time)
     session.attempts.append(attempt)
     del session.attempts[:-MAX_ATTEMPTS]
+
+
+def _start(session: Session, event: Event) -> None:
+    session.execution.CopyFrom(event.run_started.execution)
+    session.progress.begin_time_s = event.run_started.begin_time_s
+    if not session.HasField("start_time"):
+        session.start_time.CopyFrom(event.record_time)
+    # A later attempt of the run is ready when it has recovered.
+    if sum(attempt.run == session.run for attempt in session.attempts) == 1:
+        session.attempts[-1].ready_time.CopyFrom(event.record_time)
 
 
 def _update(session: Session, updated: SessionUpdated) -> None:
