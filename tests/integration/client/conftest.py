@@ -56,7 +56,17 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runni
 @pytest.fixture
 def city(tmp_path: Path) -> Path:
     """A grid with two flows, 300 simulated seconds: a folder with one configuration."""
-    folder = tmp_path / "grid"
+    return make_city(tmp_path / "grid")
+
+
+@pytest.fixture(scope="session")
+def lasting_city(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, for sessions that several tests look at."""
+    return make_city(tmp_path_factory.mktemp("city") / "grid")
+
+
+def make_city(folder: Path) -> Path:
+    """The city in a new folder."""
     folder.mkdir()
     netgenerate = Path(sys.executable).with_name("netgenerate")
     subprocess.run(

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
+from datetime import datetime
 
 from milepost.connection import Connection
 from milepost.event.v1.event_pb2 import Event, EventKind
@@ -9,6 +10,7 @@ from milepost.event.v1.event_service_pb2 import Terminal
 from milepost.events import Events
 from milepost.session.v1 import session_service_pb2 as pb
 from milepost.session.v1.session_pb2 import Engine, Session, SessionSpec, SessionState
+from milepost.session.v1.statistics_pb2 import GetStatisticsRequest, GetStatisticsResponse
 from milepost.session_calls import wish_id
 from milepost.session_commands import SessionCommands
 from milepost.state.v1.state_pb2 import SimulationState
@@ -158,3 +160,15 @@ class Sessions(SessionCommands):
     async def explain(self, session_id: str) -> pb.ExplainSessionResponse:
         """Why the session waits, why it was moved, why it is slow: in sentences."""
         return await self._call(self._stub.ExplainSession, pb.ExplainSessionRequest(session_id=session_id))
+
+    async def statistics(
+        self, *, since: datetime | None = None, labels: Mapping[str, str] | None = None
+    ) -> GetStatisticsResponse:
+        """Sessions by state, attempts by reason and worker, how long recoveries took, how fast sessions run.
+
+        Of the sessions created since a time (with a zone) that carry all the labels.
+        """
+        request = GetStatisticsRequest(labels=labels)
+        if since is not None:
+            request.since.FromDatetime(since)
+        return await self._call(self._stub.GetStatistics, request)

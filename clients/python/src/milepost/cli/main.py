@@ -17,6 +17,7 @@ from milepost.cli import (
     scenarios,
     selftest,
     sessions,
+    stats,
     steering,
     up,
 )
@@ -70,6 +71,7 @@ ANSWER = "Many sessions"
 add_command(app, "metrics", export.metrics, panel=ANSWER)
 add_command(app, "export", export.export, panel=ANSWER)
 add_command(app, "report", report.report, panel=ANSWER)
+add_command(app, "stats", stats.stats, panel=ANSWER)
 
 scenarios_app = typer.Typer(help="Upload, list and validate scenarios.", no_args_is_help=True)
 add_command(scenarios_app, "upload", scenarios.upload)
