@@ -9,6 +9,7 @@ import grpc
 import pytest
 from click.testing import Result
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from typer.testing import CliRunner
 
 from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint, CheckpointPolicy, Exactness, StateFile
@@ -17,6 +18,13 @@ from milepost.kpi.v1.kpi_pb2 import Kpis
 from milepost.session.v1 import session_service_pb2 as pb
 from milepost.session.v1.session_pb2 import Attempt, ForkOrigin, Pace, Phase, PlannedPhase, Session, SessionState
 from milepost.session.v1.session_service_pb2_grpc import SessionServiceServicer, add_SessionServiceServicer_to_server
+from milepost.session.v1.statistics_pb2 import (
+    ClaimCount,
+    Distribution,
+    GetStatisticsResponse,
+    StateCount,
+    WorkerStatistics,
+)
 from milepost.state.v1.state_pb2 import SimulationState, Vehicles
 
 WIDE = {"COLUMNS": "160"}
@@ -36,7 +44,7 @@ class Scripted(SessionServiceServicer):
 
         def answer(request: Message, _context: object) -> Message:
             self.asked.append(request)
-            return self.answers.get(name, getattr(pb, method.output_type.name)())
+            return self.answers.get(name, GetMessageClass(method.output_type)())
 
         return answer
 
@@ -148,6 +156,30 @@ def test_a_checkpoint_is_told_and_one_that_is_not_made_yet_is_a_failure(milepost
     assert made.stdout == "checkpoint c1 at 60 s\n"
     request = scripted.asked[-1]
     assert (request.name, request.pinned, request.state_file) == ("n", True, True)
+
+
+def test_a_name_is_text_in_every_table(milepost, scripted):
+    named = session(display_name="[/b] <b> [red]rush[/red]")
+    scripted.answers["GetSession"] = pb.GetSessionResponse(session=named)
+    scripted.answers["ListSessions"] = pb.ListSessionsResponse(sessions=[named])
+    for command in (("sessions", "list"), ("sessions", "get", "s")):
+        assert named.display_name in milepost(*command).output
+
+
+def test_statistics_are_tables(milepost, scripted):
+    scripted.answers["GetStatistics"] = GetStatisticsResponse(
+        sessions=3,
+        states=[StateCount(state=SessionState.SESSION_STATE_RUNNING, sessions=3)],
+        claims=[ClaimCount(because="the worker before did not answer any more", attempts=2)],
+        recovery_s=Distribution(count=2, min=1, mean=1.5, p50=1, p90=2, max=2),
+        workers=[WorkerStatistics(worker_id="[w1]", present=True, slots=4, busy=3, lost=2)],
+    )
+    shown = milepost("stats", "--hours", "5", "--label", "a=b").output
+    for words in ("3 running", "did not answer", "1.5 s", "[w1]", "3/4"):
+        assert words in shown
+    [asked] = scripted.asked
+    assert dict(asked.labels) == {"a": "b"}
+    assert asked.HasField("since")
 
 
 def test_checkpoints_are_a_table_with_the_lineage(milepost, scripted):

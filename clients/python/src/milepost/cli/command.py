@@ -126,5 +126,5 @@ def fail_line(message: str) -> None:
 
 
 def console() -> Console:
-    """Where tables go; as wide as they need to be when nobody looks."""
-    return Console() if sys.stdout.isatty() else Console(width=160)
+    """Where tables go; as wide as they need to be when nobody looks. Names are text: rich's own markup is off."""
+    return Console(markup=False) if sys.stdout.isatty() else Console(width=160, markup=False)

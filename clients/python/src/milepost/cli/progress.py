@@ -57,7 +57,8 @@ class Bars:
 
     def __init__(self) -> None:
         self._progress = Progress(
-            TextColumn("[bold]{task.description}"),
+            # A session's name is text, not markup.
+            TextColumn("{task.description}", style="bold", markup=False),
             TextColumn("{task.fields[state]:<9}"),
             BarColumn(bar_width=None),
             TextColumn("{task.fields[clock]:>15}"),
