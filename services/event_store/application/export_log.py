@@ -12,20 +12,19 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.json_format import MessageToJson
 
-from event_store.application.read_run import Window, pages, record_of
+from event_store.application.read_run import Told, Window, pages, record_of
 from event_store.application.select_logs import SelectedLog, SelectLogs
-from event_store.gateways.event_rows import EventRow, EventRows
+from event_store.gateways.event_rows import EventRows
 from milepost.errors.v1 import errors_pb2
-from milepost.event.v1.event_pb2 import EventKind, IntervalClosed
+from milepost.event.v1.event_pb2 import Event, EventKind
 from milepost.event.v1.export_pb2 import ExportContent, ExportEventsRequest, ExportEventsResponse
 from milepost.kpi.v1.kpi_pb2 import Kpis
 from runtime.errors import CallRefused, FieldViolation
-from session_log.codec import record_payload
 
 if TYPE_CHECKING:
     from event_store.gateways.table_files import TableFile
 
-# A row group: so many rows, or so many bytes of payload as stored.
+# A row group: so many rows, or so many bytes of events as stored.
 GROUP_ROWS = 10_000
 GROUP_BYTES = 4 * 1024 * 1024
 # Largest piece, bytes.
@@ -60,7 +59,7 @@ class ExportLog:
         group = _Group()
         for log in logs:
             async for some in self._metric_rows(log, request) if of_metrics else self._event_rows(log, request):
-                group.add(log.session_id, some)
+                group.add(some)
                 if group.full:
                     for piece in await self._write(table, make, group):
                         yield piece
@@ -78,25 +77,29 @@ class ExportLog:
         async with self.turns:
             return _pieces(await asyncio.to_thread(lambda: table.write(make(group))))
 
-    async def _event_rows(self, log: SelectedLog, request: ExportEventsRequest) -> AsyncIterator[list[EventRow]]:
+    async def _event_rows(self, log: SelectedLog, request: ExportEventsRequest) -> AsyncIterator[list[Told]]:
         window = Window.of(request)
         async for page in pages(self.rows, log, frozenset(request.kinds)):
-            yield [row for row in page if request.run in (0, row.run) and window.holds(row.sim_time_s)]
+            yield [told for told in page if request.run in (0, told.event.run) and window.holds(told.event.sim_time_s)]
 
-    async def _metric_rows(self, log: SelectedLog, request: ExportEventsRequest) -> AsyncIterator[list[EventRow]]:
+    async def _metric_rows(self, log: SelectedLog, request: ExportEventsRequest) -> AsyncIterator[list[Told]]:
         record = await record_of(self.rows, log, request.run)
         if record is None:
             return
         window = Window.of(request)
         async for page in pages(self.rows, log, (EventKind.EVENT_KIND_INTERVAL_CLOSED,)):
-            yield [row for row in page if record.holds_interval(row.run, row.step) and window.holds(row.sim_time_s)]
+            yield [
+                told
+                for told in page
+                if record.holds_interval(told.event.run, told.event.step) and window.holds(told.event.sim_time_s)
+            ]
 
 
 @dataclass(slots=True)
 class _Group:
-    """Rows that become a row group, and whose they are."""
+    """Events that become a row group."""
 
-    rows: list[tuple[str, EventRow]] = field(default_factory=list)
+    rows: list[Told] = field(default_factory=list)
     size_bytes: int = 0
 
     @property
@@ -104,10 +107,10 @@ class _Group:
         """Whether it is large enough."""
         return len(self.rows) >= GROUP_ROWS or self.size_bytes >= GROUP_BYTES
 
-    def add(self, session_id: str, rows: list[EventRow]) -> None:
-        """A page of a log's rows."""
-        self.rows += [(session_id, row) for row in rows]
-        self.size_bytes += sum(len(row.payload) for row in rows)
+    def add(self, rows: list[Told]) -> None:
+        """A page of a log."""
+        self.rows += rows
+        self.size_bytes += sum(told.event.ByteSize() for told in rows)
 
 
 def _open(request: ExportEventsRequest) -> "TableFile":
@@ -118,43 +121,42 @@ def _open(request: ExportEventsRequest) -> "TableFile":
 
 
 def _event_columns(group: _Group) -> Columns:
-    rows = [row for _, row in group.rows]
+    found = [told.event for told in group.rows]
+    kinds: list[str] = [event.WhichOneof("payload") or "" for event in found]
     return {
-        "session_id": [session_id for session_id, _ in group.rows],
-        "seq": [row.seq for row in rows],
-        "run": [row.run for row in rows],
-        "attempt": [row.attempt for row in rows],
-        "kind": [EventKind.Name(row.kind).removeprefix("EVENT_KIND_").lower() for row in rows],
-        "step": [row.step for row in rows],
-        "sim_time_s": [row.sim_time_s for row in rows],
-        "record_time": [row.record_us for row in rows],
-        "stored_time": [row.stored_us for row in rows],
-        "payload": [_json(row) for row in rows],
+        "session_id": [event.session_id for event in found],
+        "seq": [event.seq for event in found],
+        "run": [event.run for event in found],
+        "attempt": [event.attempt for event in found],
+        "kind": [*kinds],
+        "step": [event.step for event in found],
+        "sim_time_s": [event.sim_time_s for event in found],
+        "record_time": [event.record_time.ToMicroseconds() for event in found],
+        "stored_time": [told.stored_us for told in group.rows],
+        "payload": [_json(event, kind) for event, kind in zip(found, kinds, strict=True)],
     }
 
 
 def _metric_columns(group: _Group) -> Columns:
-    rows = [row for _, row in group.rows]
-    closed = [IntervalClosed.FromString(row.payload) for row in rows]
+    found = [told.event for told in group.rows]
+    closed = [event.interval_closed for event in found]
     all_kpis = [one.kpis for one in closed]
     return {
-        "session_id": [session_id for session_id, _ in group.rows],
-        "run": [row.run for row in rows],
-        "seq": [row.seq for row in rows],
-        "step": [row.step for row in rows],
-        "sim_time_s": [row.sim_time_s for row in rows],
+        "session_id": [event.session_id for event in found],
+        "run": [event.run for event in found],
+        "seq": [event.seq for event in found],
+        "step": [event.step for event in found],
+        "sim_time_s": [event.sim_time_s for event in found],
         **{name: [getattr(kpis, name) for kpis in all_kpis] for name in _KPIS},
         "state_digest": [one.state_digest.hex() for one in closed],
     }
 
 
-def _json(row: EventRow) -> str:
-    return MessageToJson(
-        record_payload(row.kind, row.payload),
-        preserving_proto_field_name=True,
-        indent=None,
-        ensure_ascii=False,
-    )
+def _json(event: Event, kind: str) -> str:
+    # Of a kind that a later release brought nothing is known.
+    if not kind:
+        return "{}"
+    return MessageToJson(getattr(event, kind), preserving_proto_field_name=True, indent=None, ensure_ascii=False)
 
 
 def _pieces(content: bytes) -> Iterator[ExportEventsResponse]:

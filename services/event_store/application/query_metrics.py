@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from event_store.application.metric_fold import KPI_CLASSES, Key, Metric, RunFold, Spread, metric
 from event_store.application.read_run import Window, pages, record_of
 from event_store.application.select_logs import SelectedLog, SelectLogs
-from event_store.gateways.event_rows import EventRow, EventRows
+from event_store.gateways.event_rows import EventRows
 from milepost.errors.v1 import errors_pb2
-from milepost.event.v1.event_pb2 import EventKind, IntervalClosed, PhaseEnded
+from milepost.event.v1.event_pb2 import Event, EventKind, PhaseEnded
 from milepost.event.v1.metrics_pb2 import (
     Aggregation,
     Bucket,
@@ -69,8 +69,8 @@ class QueryMetrics:
         whole = record.from_origin and log.head.oldest_seq == 1
         session = _Session(log.session_id, record, request, answer, before=Kpis() if whole else None)
         async for page in pages(self.rows, log, _KINDS):
-            for row in page:
-                session.take(row)
+            for told in page:
+                session.take(told.event)
             answer.require_room(answer.each_count + 1)
         session.end()
 
@@ -96,18 +96,18 @@ class _Session:
         self._said: dict[str, Kpis] = {}
         self._fold = RunFold(answer.metrics, self._bucket, before)
 
-    def take(self, row: EventRow) -> None:
-        """One more row of _KINDS."""
-        if row.kind == EventKind.EVENT_KIND_PHASE_ENDED:
-            ended = PhaseEnded.FromString(row.payload)
-            if self._record.holds_phase_end(row.run, row.step, row.sim_time_s, ended.phase):
+    def take(self, event: Event) -> None:
+        """One more event of _KINDS."""
+        if event.HasField("phase_ended"):
+            ended = event.phase_ended
+            if self._record.holds_phase_end(event.run, event.step, event.sim_time_s, ended.phase):
                 self._settle(ended)
-        elif self._record.holds_interval(row.run, row.step):
-            self._fold.take(row.sim_time_s, IntervalClosed.FromString(row.payload).kpis)
-            self._stood_at_s = row.sim_time_s
+        elif self._record.holds_interval(event.run, event.step):
+            self._fold.take(event.sim_time_s, event.interval_closed.kpis)
+            self._stood_at_s = event.sim_time_s
 
     def end(self) -> None:
-        """No more rows."""
+        """No more events."""
         self._fold.close()
         for name, kpis in self._said.items():
             self._fold.settle(name, kpis)

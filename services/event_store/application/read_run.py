@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from event_store.application.select_logs import SelectedLog
 from event_store.gateways.event_bytes import event_bytes
-from event_store.gateways.event_rows import EventRow, EventRows
+from event_store.gateways.event_rows import EventRows
 from milepost.event.v1.event_pb2 import Event
 from milepost.event.v1.event_service_pb2 import ReadEventsRequest
 from milepost.event.v1.export_pb2 import ExportEventsRequest
@@ -13,7 +13,7 @@ from milepost.event.v1.metrics_pb2 import QueryMetricsRequest
 from session_log.run_record import HEADER_KINDS, RunRecord, run_record
 
 # One page: rows are folded or encoded between two waits, and nobody else is served meanwhile.
-PAGE_ROWS = 1000
+PAGE_ROWS = 500
 PAGE_BYTES = 1024 * 1024
 
 
@@ -48,8 +48,16 @@ class Window:
         return not self.before(sim_time_s) and not self.after(sim_time_s)
 
 
-async def pages(rows: EventRows, log: SelectedLog, kinds: Collection[int] = ()) -> AsyncIterator[list[EventRow]]:
-    """The rows of a log up to where it ended when it was found, in order."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event, and when it was stored, microseconds since 1970."""
+
+    event: Event
+    stored_us: int
+
+
+async def pages(rows: EventRows, log: SelectedLog, kinds: Collection[int] = ()) -> AsyncIterator[list[Told]]:
+    """The events of a log up to where it ended when it was found, in order."""
     after, complete = 0, False
     while not complete:
         page = await rows.read(
@@ -61,16 +69,14 @@ async def pages(rows: EventRows, log: SelectedLog, kinds: Collection[int] = ()) 
             kinds=kinds,
         )
         if page.rows:
-            yield page.rows
+            yield [
+                Told(Event.FromString(event_bytes(log.session_id, row)), stored_us=row.stored_us) for row in page.rows
+            ]
             after = page.rows[-1].seq
         complete = page.complete
 
 
 async def record_of(rows: EventRows, log: SelectedLog, run: int) -> RunRecord | None:
     """What belongs to a run of a log (0: the latest); None when it has no such run."""
-    headers = [
-        Event.FromString(event_bytes(log.session_id, row))
-        async for page in pages(rows, log, HEADER_KINDS)
-        for row in page
-    ]
+    headers = [told.event async for page in pages(rows, log, HEADER_KINDS) for told in page]
     return run_record(headers, run)
