@@ -8,6 +8,7 @@ from milepost.connection import Connection
 from milepost.event.v1.event_pb2 import Event, EventKind
 from milepost.event.v1.event_service_pb2 import Terminal
 from milepost.events import Events
+from milepost.lineage import Family, family_of
 from milepost.session.v1 import session_service_pb2 as pb
 from milepost.session.v1.session_pb2 import Engine, Session, SessionSpec, SessionState
 from milepost.session.v1.statistics_pb2 import GetStatisticsRequest, GetStatisticsResponse
@@ -160,6 +161,10 @@ class Sessions(SessionCommands):
     async def explain(self, session_id: str) -> pb.ExplainSessionResponse:
         """Why the session waits, why it was moved, why it is slow: in sentences."""
         return await self._call(self._stub.ExplainSession, pb.ExplainSessionRequest(session_id=session_id))
+
+    async def family(self, session_id: str) -> Family:
+        """The tree of forks the session stands in: its ancestors, and all that was forked of them."""
+        return await family_of(session_id, self.get)
 
     async def statistics(
         self, *, since: datetime | None = None, labels: Mapping[str, str] | None = None

@@ -59,7 +59,7 @@ _ONE_SESSION: tuple[tuple[str, dict[str, Command]], ...] = (
     (COMMAND, {"run-until": steering.run_until, "update": lifecycle.update}),
     (COMMAND, {"rm": lifecycle.remove, "undelete": lifecycle.undelete}),
     (PAST, {"checkpoint": places.checkpoint, "checkpoints": places.checkpoints}),
-    (PAST, {"rollback": places.rollback, "fork": places.fork}),
+    (PAST, {"rollback": places.rollback, "fork": places.fork, "lineage": places.lineage}),
 )
 for panel, commands in _ONE_SESSION:
     for name, command in commands.items():

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
+from rich.tree import Tree
 
 from milepost.cli.command import Target, console
 from milepost.cli.interventions import interventions_in
@@ -12,7 +14,9 @@ from milepost.cli.json_form import form_of, json_line
 from milepost.cli.lifecycle import END, labels_of
 from milepost.cli.run import print_outcome
 from milepost.cli.sessions import SESSION
-from milepost.cli.tables import checkpoints_table
+from milepost.cli.tables import checkpoints_table, state_word
+from milepost.lineage import Family
+from milepost.session.v1.session_pb2 import SessionState
 
 CHECKPOINT = typer.Option("--checkpoint", metavar="ID", help="A checkpoint of the session.")
 
@@ -66,6 +70,41 @@ async def checkpoints(
         print(f"forked from {origin.session_id} at {origin.sim_time_s:g} s of run {origin.run}")
     for fork_id in session.forks:
         print(f"fork {fork_id}")
+
+
+async def lineage(target: Target, session_id: Annotated[str, SESSION]) -> None:
+    """Show the tree of forks a session stands in: where it comes from, and what was forked of it."""
+    async with target.client() as client:
+        family = await client.sessions.family(session_id)
+    if target.json:
+        print(json.dumps(_family_form(family), ensure_ascii=False))
+    else:
+        console().print(_family_tree(family, session_id))
+
+
+def _family_form(family: Family) -> dict[str, object]:
+    session = family.session
+    return {
+        "session_id": family.session_id,
+        "state": SessionState.Name(session.state) if session else None,
+        "forked_from": form_of(session.forked_from) if session and session.HasField("forked_from") else None,
+        "forks": [_family_form(fork) for fork in family.forks],
+    }
+
+
+def _family_tree(family: Family, session_id: str) -> Tree:
+    session = family.session
+    words = [family.session_id]
+    if session is None:
+        words.append("gone")
+    else:
+        if session.HasField("forked_from"):
+            words.append(f"at {session.forked_from.sim_time_s:g} s of run {session.forked_from.run}")
+        words += [state_word(session), session.display_name]
+    tree = Tree(Text("  ".join(words), style="bold" if family.session_id == session_id else ""))
+    for fork in family.forks:
+        tree.children.append(_family_tree(fork, session_id))
+    return tree
 
 
 async def rollback(
