@@ -41,9 +41,9 @@ class ReadLog:
             descending=descending,
         )
         window = Window.of(request)
-        found = [row for row in page.rows if request.run in (0, row.run) and window.holds(row.sim_time_s)]
+        found = (Event.FromString(event_bytes(request.session_id, row)) for row in page.rows)
         return ReadEventsResponse(
-            events=[Event.FromString(event_bytes(request.session_id, row)) for row in found],
+            events=[event for event in found if request.run in (0, event.run) and window.holds(event.sim_time_s)],
             next_cursor=0 if page.complete else page.rows[-1].seq,
             head_seq=head.head_seq,
             oldest_seq=head.oldest_seq,
