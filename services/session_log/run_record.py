@@ -38,7 +38,7 @@ class RunRecord:
     begin_s: float
     """Where the simulation begins, simulated seconds."""
     from_origin: bool
-    """Whether its first interval is the simulation's first; a fork's is not."""
+    """Whether its first interval is the simulation's first; a fork's is not, nor that of a run whose past was cut."""
     inherited: Mapping[int, int]
     """How far earlier runs belong to it, steps by run."""
     interval_steps: int

@@ -66,8 +66,8 @@ class QueryMetrics:
         if record is None:
             answer.sessions.append(QueriedRun(session_id=log.session_id))
             return
-        whole = record.from_origin and log.head.oldest_seq == 1
-        session = _Session(log.session_id, record, request, answer, before=Kpis() if whole else None)
+        before = Kpis() if record.from_origin else None
+        session = _Session(log.session_id, record, request, answer, before=before)
         async for page in pages(self.rows, log, _KINDS):
             for told in page:
                 session.take(told.event)
