@@ -21,7 +21,7 @@ from milepost.report.gather import PHASE_METRICS, Report, ReportedSession, bucke
 from milepost.report.history import History
 from milepost.report.markup import tag
 from milepost.report.page import page
-from milepost.report.panels import PANELS, clock, ticks, time_ticks
+from milepost.report.panels import PANELS, clock, plots, ticks, time_ticks
 from milepost.report.picture import draw
 from milepost.session.v1.session_pb2 import Execution, Failure, PlannedPhase, Progress, Results, Session, SessionSpec
 
@@ -190,6 +190,16 @@ def test_ticks_are_few_and_within(least: float, span: float) -> None:
     for found in (ticks(least, least + span, 5), time_ticks(least, least + span, 8)):
         assert len(found) <= 200
         assert all(least - span <= one <= least + 2 * span for one in found)
+
+
+def test_a_flow_is_told_of_whole_stretches_only() -> None:
+    answer = QueryMetricsResponse(
+        buckets=[Bucket(begin_time_s=at, end_time_s=at + 60) for at in (0, 60, 120)],
+        series=[Series(session_id="s", metric=name, values=[5, 10, 3]) for name in ("arrived", "running")],
+    )
+    lines = {plot.panel.metric: plot.lines[0] for plot in plots(answer, {"s": (30, 150)}, 60)}
+    assert lines["arrived"] == [pytest.approx(math.nan, nan_ok=True), 600, pytest.approx(math.nan, nan_ok=True)]
+    assert lines["running"] == [5, 10, 3]
 
 
 def test_a_clock_counts_from_midnight() -> None:

@@ -12,6 +12,9 @@ from milepost.event.v1.metrics_pb2 import Aggregation, QueryMetricsRequest, Quer
 from milepost.event.v1.session_set_pb2 import SessionSet
 from milepost.exceptions import Unavailable, from_rpc_error
 
+# How often a table is begun that breaks off each time: it may be too long for the connection.
+TABLE_TRIES = 5
+
 
 class EventQueries:
     """The verbs of EventService that ask about sets of sessions. Every failure is a MilepostError."""
@@ -70,12 +73,14 @@ class EventQueries:
     async def export_to(self, path: Path, request: ExportEventsRequest) -> int:
         """`export` into a file that is replaced as a whole at the end; its size, bytes.
 
-        Begins again after a broken connection, and gives up as calls do.
+        Begins again after a broken connection, at most TABLE_TRIES times in all, and gives up as calls do.
         """
         partial = path.with_name(f".{path.name}.part")
         backoff = Backoff(self._connection.retry_for_s)
+        tries = 0
         try:
             while True:
+                tries += 1
                 try:
                     with partial.open("wb") as file:
                         async for piece in self.export(request):
@@ -85,6 +90,8 @@ class EventQueries:
                     partial.replace(path)
                     return size_bytes
                 except Unavailable as error:
+                    if tries == TABLE_TRIES:
+                        raise
                     await backoff.wait(error)
         finally:
             partial.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """Everything a report tells, asked of a server."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -62,6 +62,11 @@ class Report:
     def begin_s(self) -> float:
         """Where the time axis begins, simulated seconds."""
         return min(one.history.runs[0].begin_s if one.history.runs else one.history.begin_s for one in self.sessions)
+
+    @property
+    def spans(self) -> Mapping[str, tuple[float, float]]:
+        """From when to when each session was simulated, simulated seconds, by id."""
+        return {one.session.session_id: (one.history.begin_s, one.end_s) for one in self.sessions}
 
     @property
     def end_s(self) -> float:

@@ -22,7 +22,7 @@ from milepost.report.markup import Markup, join, tag
 from milepost.report.panels import COLOURS, Plot, clock, plots
 from milepost.session.v1.session_pb2 import CompletionReason
 
-# Name, unit, decimals, and whether less is what one wants (None: neither) of each result in the first table.
+# Field of the KPIs, head and decimals of each result in the first table.
 _RESULTS = (
     ("departed", "Departed", 0),
     ("arrived", "Arrived", 0),
@@ -35,6 +35,8 @@ _RESULTS = (
     ("teleports", "Teleports", 0),
     ("collisions", "Collisions", 0),
 )
+# Of those: where a difference in percent says something.
+_COMPARED = {"arrived", *(name for name, _, decimals in _RESULTS if decimals)}
 _PHASE_HEADS = ("Departed", "Arrived", "Speed, km/h", "Travel time, s", "Time lost, s", "Standing, s")
 _KMH = {"mean_trip_speed_mps": 3.6, "mean_speed_mps": 3.6}
 _MAX_CHECKPOINTS = 100
@@ -46,7 +48,7 @@ def page(report: Report, *, title: str = "") -> str:
     script = own.joinpath("hover.js").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
-    shown = list(plots(report.metrics, [one.session.session_id for one in report.sessions], report.bucket_s))
+    shown = list(plots(report.metrics, report.spans, report.bucket_s))
     heading = title or _title(report)
     head = tag(
         "head",
@@ -112,7 +114,8 @@ def _results(report: Report) -> Markup:
         cells = [tag("td", _dot(number), one.name, class_="left name"), tag("td", _state(one), class_="left")]
         for name, _, decimals in _RESULTS:
             value, reference = (getattr(each, name) * _KMH.get(name, 1) for each in (kpis, first))
-            change = f"{(value - reference) / reference:+.1%}" if number and reference else ""
+            compared = number and reference and name in _COMPARED and _both_ended(one, report.sessions[0])
+            change = f"{(value - reference) / reference:+.1%}" if compared else ""
             small = tag("small", change) if change.strip("+-0.%") else ""
             cells.append(tag("td", f"{value:,.{decimals}f}", small) if known else tag("td", "–"))
         rows.append(cells)
@@ -125,6 +128,10 @@ def _results(report: Report) -> Markup:
 def _kpis(one: ReportedSession) -> Kpis:
     session = one.session
     return session.results.kpis if session.HasField("results") else session.progress.kpis
+
+
+def _both_ended(one: ReportedSession, other: ReportedSession) -> bool:
+    return one.session.HasField("results") and other.session.HasField("results")
 
 
 def _state(one: ReportedSession) -> Markup:

@@ -1,10 +1,13 @@
 """What is plotted over simulated time, in the page and in the picture alike."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from milepost.event.v1.metrics_pb2 import QueryMetricsResponse
+
+# Two times that mean the same instant differ by less, seconds.
+_SAME_S = 1e-6
 
 COLOURS = (
     *("#0b6fb8", "#d55e00", "#00916b", "#b8519b", "#b98a00", "#5a4fcf"),
@@ -59,16 +62,26 @@ PANELS = (
 )
 
 
-def plots(metrics: QueryMetricsResponse, session_ids: Sequence[str], bucket_s: float) -> Iterator[Plot]:
-    """The panels that have something to show."""
+def plots(metrics: QueryMetricsResponse, spans: Mapping[str, tuple[float, float]], bucket_s: float) -> Iterator[Plot]:
+    """The panels that have something to show, for sessions by id and from when to when each was simulated.
+
+    A flow is told of whole buckets only.
+    """
     series = {(one.session_id, one.metric): one.values for one in metrics.series}
     times_s = [bucket.end_time_s for bucket in metrics.buckets]
     empty = [math.nan] * len(times_s)
     for panel in PANELS:
-        lines = [
-            [panel.value(raw, bucket_s) for raw in series.get((session_id, panel.metric), empty)]
-            for session_id in session_ids
-        ]
+        lines = []
+        for session_id, (begin_s, end_s) in spans.items():
+            whole = [
+                not panel.per_hour
+                or (bucket.begin_time_s >= begin_s - _SAME_S and bucket.end_time_s <= end_s + _SAME_S)
+                for bucket in metrics.buckets
+            ]
+            values = series.get((session_id, panel.metric), empty)
+            lines.append(
+                [panel.value(raw, bucket_s) if shown else math.nan for raw, shown in zip(values, whole, strict=True)]
+            )
         if not panel.only_if_any or any(value >= 1 for line in lines for value in line):
             yield Plot(panel, times_s, lines)
 

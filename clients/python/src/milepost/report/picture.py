@@ -17,7 +17,7 @@ _COLUMNS = 2
 
 def draw(report: Report, to: Path, *, title: str = "") -> None:
     """Write a PNG. Needs no screen."""
-    shown = list(plots(report.metrics, [one.session.session_id for one in report.sessions], report.bucket_s))
+    shown = list(plots(report.metrics, report.spans, report.bucket_s))
     rows = max(1, -(-len(shown) // _COLUMNS))
     width, height = _PANEL_INCHES
     figure = Figure(figsize=(width * _COLUMNS, height * rows + 0.8), layout="constrained")
