@@ -12,6 +12,8 @@ from milepost.event.v1.metrics_pb2 import Aggregation, QueryMetricsRequest, Quer
 from milepost.event.v1.session_set_pb2 import SessionSet
 from milepost.exceptions import Unavailable, from_rpc_error
 
+# What a question may take, s: a thousand sessions of an hour take half a minute.
+QUESTION_TIMEOUT_S = 300.0
 # How often a table is begun that breaks off each time: it may be too long for the connection.
 TABLE_TRIES = 5
 
@@ -36,6 +38,7 @@ class EventQueries:
         by_phase: bool = False,
         aggregation: Aggregation.ValueType = Aggregation.AGGREGATION_UNSPECIFIED,
         across: Sequence[SessionStatistic.ValueType] = (),
+        timeout_s: float = QUESTION_TIMEOUT_S,
     ) -> QueryMetricsResponse:
         """KPIs over simulated time: in buckets of `bucket_s`, per phase of the plan, or as recorded with neither.
 
@@ -57,7 +60,9 @@ class EventQueries:
             request.bucket_s = bucket_s
         if by_phase:
             request.by_phase = True
-        return await self._connection.call(lambda timeout_s: self._stub.QueryMetrics(request, timeout=timeout_s))
+        return await self._connection.call(
+            lambda left_s: self._stub.QueryMetrics(request, timeout=max(left_s, timeout_s))
+        )
 
     async def export(self, request: ExportEventsRequest) -> AsyncIterator[bytes]:
         """A table of events or of KPIs, piece by piece. A broken connection raises: begin again, or use `export_to`."""
