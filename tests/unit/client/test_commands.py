@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import grpc
 import pytest
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from refusal import Refusal
 
 from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint, CheckpointPolicy
@@ -39,7 +40,7 @@ class ObligingSessions(SessionServiceServicer):
         method = pb.DESCRIPTOR.services_by_name["SessionService"].methods_by_name.get(name)
         if method is None or name == "GetSession":
             return super().__getattribute__(name)
-        answer = getattr(pb, method.output_type.name)
+        answer = GetMessageClass(method.output_type)
 
         async def oblige(request: Message, _context: object) -> Message:
             self.asked.append(request)
