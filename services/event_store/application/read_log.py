@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 from event_store.application.find_log import FindLog, require_kept
 from event_store.application.read_run import Window
-from event_store.gateways.event_bytes import event_bytes
 from event_store.gateways.event_rows import EventRows
-from milepost.event.v1.event_pb2 import Event
 from milepost.event.v1.event_service_pb2 import ReadEventsRequest, ReadEventsResponse, ReadOrder
 
 DEFAULT_PAGE_EVENTS = 500
@@ -41,7 +39,7 @@ class ReadLog:
             descending=descending,
         )
         window = Window.of(request)
-        found = (Event.FromString(event_bytes(request.session_id, row)) for row in page.rows)
+        found = (row.event for row in page.rows)
         return ReadEventsResponse(
             events=[event for event in found if request.run in (0, event.run) and window.holds(event.sim_time_s)],
             next_cursor=0 if page.complete else page.rows[-1].seq,

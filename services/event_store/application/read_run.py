@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 
 from event_store.application.select_logs import SelectedLog
-from event_store.gateways.event_bytes import event_bytes
 from event_store.gateways.event_rows import EventRows
 from milepost.event.v1.event_pb2 import Event
 from milepost.event.v1.event_service_pb2 import ReadEventsRequest
@@ -69,9 +68,7 @@ async def pages(rows: EventRows, log: SelectedLog, kinds: Collection[int] = ()) 
             kinds=kinds,
         )
         if page.rows:
-            yield [
-                Told(Event.FromString(event_bytes(log.session_id, row)), stored_us=row.stored_us) for row in page.rows
-            ]
+            yield [Told(row.event, stored_us=row.stored_us) for row in page.rows]
             after = page.rows[-1].seq
         complete = page.complete
 

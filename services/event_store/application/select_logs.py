@@ -8,9 +8,8 @@ import asyncio
 from dataclasses import dataclass, field
 
 from event_store.application.find_log import FindLog
-from event_store.gateways.event_bytes import event_bytes
 from event_store.gateways.event_rows import EventRows, Head, StoredRow
-from milepost.event.v1.event_pb2 import Event, EventKind
+from milepost.event.v1.event_pb2 import EventKind
 from milepost.event.v1.session_set_pb2 import SessionSet
 
 _KINDS = frozenset(
@@ -47,7 +46,7 @@ class _Directory:
     def take(self, stored: StoredRow) -> None:
         """One more event of _KINDS."""
         session_id = stored.key[1]
-        event = Event.FromString(event_bytes(session_id, stored.row))
+        event = stored.row.event
         match event.WhichOneof("payload"):
             case "session_created":
                 self.labels[session_id] = {label.key: label.value for label in event.session_created.labels}
