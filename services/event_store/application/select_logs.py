@@ -81,8 +81,10 @@ class SelectLogs:
             for session_id in directory.labels
             if session_id not in directory.deleted and _carries(directory, session_id, wanted)
         ]
-        # A session that went for good has no head any more.
         heads = await self.rows.heads(there)
+        for key in set(there) - heads.keys():
+            # Went for good.
+            directory.labels.pop(key[1], None)
         return [SelectedLog(key[1], heads[key]) for key in sorted(heads)]
 
     async def _named(self, tenant: str, session_ids: list[str]) -> list[SelectedLog]:
