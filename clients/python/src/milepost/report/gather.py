@@ -110,10 +110,12 @@ def bucket_length_s(sessions: Sequence[Session]) -> float:
 async def _reported(client: Milepost, session_id: str) -> ReportedSession:
     session = await client.sessions.get(session_id, full=True)
     events: list[Event] = []
-    async for event in client.events.read(session_id, kinds=KINDS):
+    # From the end: of a log whose beginning is not kept any more, what is left.
+    async for event in client.events.read(session_id, kinds=KINDS, descending=True):
         events.append(event)
         if len(events) == _MAX_EVENTS:
             break
+    events.reverse()
     claims = [event for event in events if event.HasField("attempt_claimed")]
     heads = {claim.seq: await _last_interval(client, session_id, claim.seq) for claim in claims[1:_MAX_ATTEMPTS]}
 
