@@ -14,5 +14,13 @@ class EventStoreSettings(ServiceSettings):
     """Where blobs are: `file:///folder`, or an object store's URL."""
     blob_max_bytes: int = 2 * 1024**3
     """Largest blob, bytes."""
+    blob_lease_s: float = 86400.0
+    """How long a blob is kept after its upload, or after it was asked for, though nothing names it, seconds."""
     purge_delay_s: float = 3600.0
     """How long the broker keeps the messages of a session that ended and is stored, seconds."""
+    tombstone_s: float = 30 * 86400.0
+    """How long after its purge time the name of a deleted session is refused to whoever would use it again, seconds."""
+    clean_up_s: float = 600.0
+    """How often deleted sessions are dropped and garbage is collected, seconds."""
+    cut_runs_after_s: float = 0.0
+    """How long after its end a session loses the intervals of earlier runs nothing stands on, seconds; 0: never."""

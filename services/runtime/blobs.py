@@ -11,6 +11,7 @@ from milepost.blob.v1.blob_service_pb2 import (
     BlobRef,
     DownloadBlobRequest,
     FindMissingBlobsRequest,
+    HoldBlobsRequest,
     UploadBlobRequest,
 )
 from milepost.blob.v1.blob_service_pb2_grpc import BlobServiceStub
@@ -45,6 +46,11 @@ class Blobs:
         """Those of `digests` the store does not have; the others are kept for another day."""
         request = FindMissingBlobsRequest(sha256=sorted(set(digests)))
         return set((await self._stub.FindMissingBlobs(request, timeout=_SMALL_TIMEOUT_S)).sha256)
+
+    async def hold(self, holder: str, digests: Iterable[str]) -> set[str]:
+        """Keep these, and nothing else, for a holder; returns those the store does not have: then nothing changed."""
+        request = HoldBlobsRequest(holder=holder, sha256=sorted(set(digests)))
+        return set((await self._stub.HoldBlobs(request, timeout=_SMALL_TIMEOUT_S)).missing)
 
     async def put_bytes(self, content: bytes) -> str:
         """Store `content`; returns its digest."""

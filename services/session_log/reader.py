@@ -83,6 +83,8 @@ class LogSoFar:
     """How the session was last executed; empty before its first RunStarted."""
     deleted: SessionDeleted = field(default_factory=SessionDeleted)
     """The last deletion, also when it was undone."""
+    first_run: int = 1
+    """The first run whose intervals are kept; those before it were cut."""
 
 
 class LogReader:
@@ -94,10 +96,11 @@ class LogReader:
 
     async def read(self, tenant: str, session_id: str) -> LogSoFar:
         """The log's life up to now. Raises UnknownSession; waits while neither side can tell."""
-        known, place = await self._read(tenant, session_id, LIFE_KINDS)
+        known, place, oldest_seq = await self._read(tenant, session_id, LIFE_KINDS)
         life, created, wish = SessionLife(), SessionCreated(), SessionUpdated()
         started, deleted = RunStarted(), SessionDeleted()
         requests: dict[str, CommandRequested] = {}
+        begins = {1: 1}
         for event in known:
             match event.WhichOneof("payload"):
                 case "session_created":
@@ -109,6 +112,7 @@ class LogReader:
                     wish = event.session_updated
                 case "run_opened":
                     wish = wish_after(wish, event.run_opened)
+                    begins[event.run_opened.run] = event.seq
                 case "run_started":
                     started = event.run_started
                 case "session_deleted":
@@ -116,7 +120,8 @@ class LogReader:
                 case "command_requested":
                     requests[event.command_requested.command_id] = event.command_requested
             life = fold_event(life, event)
-        return LogSoFar(life, place, created, requests, wish, started, deleted)
+        first_run = min((run for run, seq in begins.items() if seq >= oldest_seq), default=max(begins))
+        return LogSoFar(life, place, created, requests, wish, started, deleted, first_run)
 
     async def read_past(
         self,
@@ -131,32 +136,34 @@ class LogReader:
 
         Raises as `read`, and ValueError for an unknown run.
         """
-        known, _ = await self._read(tenant, session_id, PAST_KINDS)
+        known, _, _ = await self._read(tenant, session_id, PAST_KINDS)
         events = [event for event in known if upto_seq is None or event.seq <= upto_seq]
         return past_of(events, run or max(event.run for event in events), origin)
 
     async def gained(self, tenant: str, session_id: str, *, after_seq: int) -> bool:
         """Whether an interval stands in the log after `after_seq` (log.md R10). Raises as `read`."""
-        known, _ = await self._read(tenant, session_id, (EventKind.EVENT_KIND_INTERVAL_CLOSED,), after_seq=after_seq)
+        known, _, _ = await self._read(tenant, session_id, (EventKind.EVENT_KIND_INTERVAL_CLOSED,), after_seq=after_seq)
         return any(event.HasField("interval_closed") and event.seq > after_seq for event in known)
 
     async def _read(
         self, tenant: str, session_id: str, kinds: Sequence[int], *, after_seq: int = 0
-    ) -> tuple[list[Event], Place]:
+    ) -> tuple[list[Event], Place, int]:
+        """Events, where the log ends, and its `oldest_seq`."""
         while True:
             stored = await self._read_store(session_id, kinds, after_seq)
             if stored is not None:
-                return await self._with_tail(tenant, session_id, *stored)
+                known, place, oldest_seq = stored
+                return *await self._with_tail(tenant, session_id, known, place), oldest_seq
             from_broker, place = await self._with_tail(tenant, session_id, [], Place())
             if place.seq:
-                return from_broker, place
+                return from_broker, place, 1
             log.warning("log is readable nowhere yet", session=session_id)
             await asyncio.sleep(_RETRY_WAIT_S)
 
     async def _read_store(
         self, session_id: str, kinds: Sequence[int], after_seq: int
-    ) -> tuple[list[Event], Place] | None:
-        """What is stored and where it ends; None when the store cannot tell. Raises UnknownSession."""
+    ) -> tuple[list[Event], Place, int] | None:
+        """What is stored, where it ends and where it begins; None when the store cannot tell. Raises UnknownSession."""
         try:
             head = await self._store.GetHead(GetHeadRequest(session_id=session_id), timeout=STORE_TIMEOUT_S)
             stored = [event async for event in self._pages(session_id, head.head_seq, kinds, after_seq)]
@@ -165,7 +172,7 @@ class LogReader:
                 raise UnknownSession(session_id) from error
             log.warning("store does not answer", session=session_id, status=error.code().name)
             return None
-        return stored, Place(stream_seq=head.stream_seq, seq=head.head_seq)
+        return stored, Place(stream_seq=head.stream_seq, seq=head.head_seq), head.oldest_seq
 
     async def _pages(
         self, session_id: str, head_seq: int, kinds: Sequence[int], after_seq: int
@@ -173,7 +180,11 @@ class LogReader:
         if after_seq >= head_seq:
             return
         request = ReadEventsRequest(
-            session_id=session_id, kinds=[EventKind.ValueType(kind) for kind in kinds], cursor=after_seq
+            session_id=session_id,
+            kinds=[EventKind.ValueType(kind) for kind in kinds],
+            cursor=after_seq,
+            # What earlier runs have lost to retention nothing stands on.
+            kept_only=True,
         )
         while True:
             page = await self._store.ReadEvents(request, timeout=STORE_TIMEOUT_S)

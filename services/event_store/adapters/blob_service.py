@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 
 from event_store.gateways.blob_folder import BlobDamaged, BlobFolder, WrongContent
+from event_store.gateways.blob_keeping import BlobKeeping
 from milepost.blob.v1 import blob_service_pb2 as pb
 from milepost.blob.v1.blob_service_pb2_grpc import BlobServiceServicer
 from milepost.errors.v1 import errors_pb2
@@ -21,6 +22,7 @@ class BlobServiceAdapter(BlobServiceServicer):
     """Translates; see the proto for what each call promises."""
 
     folder: BlobFolder
+    keeping: BlobKeeping
     max_bytes: int
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
@@ -77,6 +79,11 @@ class BlobServiceAdapter(BlobServiceServicer):
                 f"blob {request.sha256} is damaged",
                 metadata={"sha256": request.sha256},
             ) from error
+
+    async def HoldBlobs(self, request: pb.HoldBlobsRequest, context: Context) -> pb.HoldBlobsResponse:
+        """See the proto."""
+        missing = await self.keeping.hold(request.holder, request.sha256, now=self.clock())
+        return pb.HoldBlobsResponse(missing=sorted(missing))
 
 
 async def _contents(requests: AsyncIterator[pb.UploadBlobRequest]) -> AsyncIterator[bytes]:

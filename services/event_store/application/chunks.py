@@ -70,6 +70,11 @@ class Chunks:
         # Shielded: the watcher that asked first may leave, the others still want it.
         return await asyncio.shield(making)
 
+    def forget(self, log_key: int) -> None:
+        """Keep nothing of a log: its key may become another's."""
+        for key in [key for key in self._kept if key[0] == log_key]:
+            self._kept_bytes -= self._kept.pop(key).cost_bytes
+
     async def _make(self, session_id: str, key: _Key, head_seq: int) -> Chunk:
         log_key, after, kinds = key
         try:

@@ -27,7 +27,7 @@ class ReadLog:
         """Raises CallRefused, those of FindLog."""
         descending = request.order == ReadOrder.READ_ORDER_DESCENDING
         head = await self.find(tenant, request.session_id, cursor=request.cursor)
-        if not descending:
+        if not descending and not request.kept_only:
             require_kept(head, request.cursor)
         page = await self.rows.read(
             head.log_key,

@@ -1,10 +1,11 @@
 """Blobs by their digest: bytes in an object store (a local folder by default), compressed; leases in SQL."""
 
 import asyncio
+import contextlib
 import hashlib
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,17 +14,24 @@ from urllib.parse import unquote, urlparse
 
 import obstore
 import zstandard
+from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
-from sqlalchemy import insert, select, update
+from sqlalchemy import and_, delete, insert, not_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from event_store.gateways.event_rows import KEYS_PER_QUERY, portions
+from event_store.gateways.keeping_tables import manifest_files
 from event_store.gateways.tables import blobs
+
+ObjectStoreError = BaseError
+"""Anything that went wrong between us and the object store."""
 
 # How long a blob is kept that nothing durable names (log.md R16).
 LEASE = timedelta(hours=24)
 _READ_BYTES = 256 * 1024
+# Blobs erased in one transaction, which holds up other writers.
+ERASED_AT_ONCE = 50
 
 
 @dataclass(eq=False)
@@ -41,26 +49,28 @@ class WrongContent(Exception):
     actual: str
 
 
+@dataclass(frozen=True, slots=True)
+class SizedBlob:
+    """A blob and the size of its content, before compression."""
+
+    sha256: str
+    size_bytes: int
+
+
 class BlobFolder:
     """Stores and reads blobs."""
 
-    def __init__(self, url: str, engine: AsyncEngine, writing: asyncio.Lock) -> None:
+    def __init__(self, url: str, engine: AsyncEngine, writing: asyncio.Lock, lease: timedelta = LEASE) -> None:
         """`writing` is taken by every writer of the database."""
+        self._lease = lease
         self._store = _open(url)
         self._engine = engine
         self._writing = writing
 
     async def known(self, digests: Collection[str], *, now: datetime) -> set[str]:
         """Those that are stored; their leases begin anew."""
-        found: set[str] = set()
-        for some in portions(sorted(set(digests)), KEYS_PER_QUERY):
-            async with self._writing, self._engine.begin() as connection:
-                await connection.execute(
-                    update(blobs).where(blobs.c.sha256.in_(some)).values(lease_until_us=_us(now + LEASE))
-                )
-                rows = await connection.execute(select(blobs.c.sha256).where(blobs.c.sha256.in_(some)))
-                found |= {row.sha256 for row in rows}
-        return found
+        async with self._writing, self._engine.begin() as connection:
+            return await renewed(connection, sorted(set(digests)), until=now + self._lease)
 
     async def put(self, sha256: str, size_bytes: int, content: AsyncIterator[bytes], *, now: datetime) -> None:
         """Store what arrives once it proved to be what was announced; otherwise nothing. Raises WrongContent."""
@@ -77,16 +87,40 @@ class BlobFolder:
             temporary.write(compressor.flush())
             if size != size_bytes or digest.hexdigest() != sha256:
                 raise WrongContent(sha256, f"{digest.hexdigest()} with {size} bytes")
-            # Appears under its name whole or not at all.
-            temporary.seek(0)
-            await obstore.put_async(self._store, _key(sha256), temporary)
-        row = {"sha256": sha256, "size_bytes": size, "lease_until_us": _us(now + LEASE)}
-        try:
+            row = {"sha256": sha256, "size_bytes": size, "lease_until_us": microseconds(now + self._lease)}
+            while not await self.known([sha256], now=now):
+                # What is doomed goes first: its bytes would be erased under the new row.
+                await self.erase_doomed([sha256])
+                # Appears under its name whole or not at all.
+                temporary.seek(0)
+                await obstore.put_async(self._store, _key(sha256), temporary)
+                # Somebody may have stored the same content meanwhile: equal bytes under the same name.
+                with contextlib.suppress(IntegrityError):
+                    async with self._writing, self._engine.begin() as connection:
+                        await connection.execute(insert(blobs).values(row))
+
+    async def erase_doomed(self, digests: Sequence[str]) -> int:
+        """Erase the bytes and the rows of those that are doomed; returns how many. Killed in between, again."""
+        erased = 0
+        for some in portions(digests, ERASED_AT_ONCE):
             async with self._writing, self._engine.begin() as connection:
-                await connection.execute(insert(blobs).values(row))
-        except IntegrityError:
-            # Somebody stored the same content meanwhile: equal bytes under the same name.
-            await self.known([sha256], now=now)
+                mine = and_(blobs.c.sha256.in_(some), blobs.c.doomed)
+                # Whoever has the rows erases the bytes; the others find no rows.
+                rows = await connection.execute(select(blobs.c.sha256).where(mine).with_for_update())
+                found = [row.sha256 for row in rows]
+                for sha256 in found:
+                    with contextlib.suppress(FileNotFoundError, NotFoundError):
+                        await obstore.delete_async(self._store, _key(sha256))
+                await connection.execute(delete(manifest_files).where(manifest_files.c.manifest.in_(found)))
+                await connection.execute(delete(blobs).where(mine))
+                erased += len(found)
+        return erased
+
+    async def doomed(self) -> list[SizedBlob]:
+        """Those that a collection has doomed and not erased yet."""
+        async with self._engine.connect() as connection:
+            query = select(blobs.c.sha256, blobs.c.size_bytes).where(blobs.c.doomed)
+            return [SizedBlob(*row) for row in await connection.execute(query)]
 
     async def get(self, sha256: str, *, offset: int, length: int) -> AsyncIterator[bytes]:
         """Content from `offset`, at most `length` bytes (0: to the end).
@@ -127,5 +161,16 @@ def _key(sha256: str) -> str:
     return f"{sha256[:2]}/{sha256}"
 
 
-def _us(moment: datetime) -> int:
+async def renewed(connection: AsyncConnection, digests: Sequence[str], *, until: datetime) -> set[str]:
+    """Those of `digests` that are stored; their leases run `until`, which a collector's transaction meets."""
+    found: set[str] = set()
+    for some in portions(digests, KEYS_PER_QUERY):
+        mine = and_(blobs.c.sha256.in_(some), not_(blobs.c.doomed))
+        await connection.execute(update(blobs).where(mine).values(lease_until_us=microseconds(until)))
+        found |= {row.sha256 for row in await connection.execute(select(blobs.c.sha256).where(mine))}
+    return found
+
+
+def microseconds(moment: datetime) -> int:
+    """Since 1970, as the tables hold times."""
     return round(moment.timestamp() * 1_000_000)

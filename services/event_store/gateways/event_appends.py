@@ -14,6 +14,7 @@ from event_store.gateways.batches import Key, Place, rows_of
 from event_store.gateways.event_rows import KEYS_PER_QUERY, portions
 from event_store.gateways.log_stream import StreamMessage
 from event_store.gateways.merged import Merged, Values
+from event_store.gateways.references import Noted, note, noted_in
 from event_store.gateways.tables import batches, logs, position
 from milepost.event.v1.event_pb2 import RunOpened
 from milepost.event.v1.record_pb2 import EventBatch
@@ -101,6 +102,7 @@ class EventAppends:
             keys = {(item.tenant, item.session_id) for item in messages if item.message is not None}
             tails = await _tails(connection, keys, stored)
             rows = _Batches(connection, stored=stored, commit_seq=written.place.stream_seq)
+            noted: list[Noted] = []
             for item in messages:
                 if item.message is None:
                     written.broken.append(LogBroken(item.tenant, item.session_id, 0, 0))
@@ -117,10 +119,13 @@ class EventAppends:
                 tail.stream_seq, tail.changed = item.stream_seq, True
                 if fresh is not None:
                     rows.add(item.session_id, fresh, tail)
+                    noted += noted_in(tail.log_key, fresh.batch.records)
                     _moved(tail, fresh)
                     written.events += len(fresh.batch.records)
             await rows.write()
             await _move_heads(connection, [tail for tail in tails.values() if tail.changed], stored)
+            # Behind the heads, whose rows are locked now: nobody notes, or drops, anything of these logs meanwhile.
+            await note(connection, noted)
         written.stored_bytes = rows.stored_bytes
         written.grown = [Committed(*key, tail.head_seq) for key, tail in tails.items() if tail.changed]
         return written

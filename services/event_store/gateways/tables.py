@@ -9,6 +9,7 @@ of use and goes with the next release.
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Double,
     Index,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    false,
 )
 
 metadata = MetaData()
@@ -103,4 +105,6 @@ blobs = Table(
     Column("size_bytes", BigInteger, nullable=False),
     # Until when it is kept though nothing durable names it (R16), microseconds since 1970.
     Column("lease_until_us", BigInteger, nullable=False),
+    # Being deleted: as good as gone, and not yet to be written anew (gateways/blob_keeping.py).
+    Column("doomed", Boolean, nullable=False, server_default=false()),
 )

@@ -29,6 +29,7 @@ from prometheus_client import REGISTRY
 from databases import hold, url_of
 from event_store.main import serve
 from event_store.settings import EventStoreSettings
+from milepost.admin.v1.admin_service_pb2_grpc import StoreAdminServiceStub
 from milepost.blob.v1.blob_service_pb2_grpc import BlobServiceStub
 from milepost.event.v1 import event_service_pb2 as pb
 from milepost.event.v1.event_pb2 import Event, IntervalClosed, LogLine, RunOpened, SessionCompleted, SessionCreated
@@ -174,6 +175,7 @@ class Store:
         self.channel = grpc.aio.insecure_channel(address)
         self.events: Any = EventServiceStub(self.channel)
         self.blobs: Any = BlobServiceStub(self.channel)
+        self.admin: Any = StoreAdminServiceStub(self.channel)
         self.stop = asyncio.Event()
 
     @contextlib.asynccontextmanager
