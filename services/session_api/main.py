@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 
+from milepost.admin.v1.admin_service_pb2_grpc import add_SessionAdminServiceServicer_to_server
 from milepost.blob.v1.blob_service_pb2_grpc import BlobServiceStub
 from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
 from milepost.scenario.v1 import scenario_service_pb2
@@ -17,6 +18,8 @@ from runtime.database import open_database
 from runtime.grpc_server import GrpcServer, serving
 from runtime.process import Lifetime, cancel, run_service
 from scenario.limits import UploadLimits
+from session_api.adapters.admin_service import SERVICE as ADMIN_SERVICE
+from session_api.adapters.admin_service import SessionAdminServiceAdapter
 from session_api.adapters.event_feed import follow_store
 from session_api.adapters.scenario_service import ScenarioServiceAdapter
 from session_api.adapters.session_service import SessionServiceAdapter
@@ -26,15 +29,19 @@ from session_api.application.begin_log import BeginLog
 from session_api.application.create_demo_session import CreateDemoSession
 from session_api.application.create_session import CreateSession
 from session_api.application.gather_statistics import GatherStatistics
+from session_api.application.hold_scenarios import HoldScenarios
 from session_api.application.reap import Reap
+from session_api.application.rebuild_sessions import RebuildSessions
 from session_api.application.receive_upload import ReceiveUpload
 from session_api.application.reconcile_orders import ReconcileOrders
+from session_api.application.retire import Retire
 from session_api.application.store_scenario import StoreScenario
 from session_api.application.validate_scenario import ValidateScenario
 from session_api.application.verbs import Verbs
 from session_api.gateways.fleet import Fleet
 from session_api.gateways.replays import Replays
 from session_api.gateways.scenarios_sql import Scenarios
+from session_api.gateways.sessions_kept import KeptSessions
 from session_api.gateways.sessions_sql import Sessions
 from session_api.gateways.work_orders import WorkOrders
 from session_api.settings import SessionApiSettings
@@ -44,6 +51,7 @@ MIGRATIONS = Path(__file__).parent / "gateways" / "migrations"
 SERVICES = (
     session_service_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name,
     scenario_service_pb2.DESCRIPTOR.services_by_name["ScenarioService"].full_name,
+    ADMIN_SERVICE,
 )
 
 
@@ -64,10 +72,10 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
         limits = UploadLimits(max_total_bytes=settings.upload_max_bytes)
         begin = BeginLog(js, sessions, Admission(js))
         create = CreateSession(begin, sessions, scenarios, orders, settings.pool)
-        fleet = Fleet(broker)
+        fleet, reader = Fleet(broker), LogReader(store, js)
         await fleet.listen()
         verbs = Verbs.of(
-            AppendCommand(js, LogReader(store, js), sessions, orders),
+            AppendCommand(js, reader, sessions, orders),
             begin=begin,
             scenarios=scenarios,
             blobs=blobs,
@@ -75,6 +83,9 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
             replays=Replays(broker),
             undelete_window=timedelta(seconds=settings.undelete_window_s),
         )
+        kept = KeptSessions(engine, sessions)
+        keep_ended = timedelta(seconds=settings.keep_ended_s) if settings.keep_ended_s else None
+        retire = Retire(kept, verbs.delete, keep_ended)
         store_scenario = StoreScenario(scenarios, blobs, limits)
 
         server = GrpcServer(settings.listen)
@@ -98,13 +109,17 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
             ),
             server.server,
         )
+        add_SessionAdminServiceServicer_to_server(
+            SessionAdminServiceAdapter(RebuildSessions(store, reader, sessions, kept), retire), server.server
+        )
         async with serving(server, SERVICES, grace_s=settings.drain_s), asyncio.TaskGroup() as tasks:
             feed = tasks.create_task(follow_store(store, sessions), name="feed")
             reconciler = tasks.create_task(ReconcileOrders(sessions, orders, settings.reconcile_s)(), name="reconcile")
-            reaper = tasks.create_task(Reap(sessions, verbs.end, settings.reap_s)(), name="reap")
+            reaper = tasks.create_task(Reap(sessions, verbs.end, retire, settings.reap_s)(), name="reap")
+            holder = tasks.create_task(HoldScenarios(scenarios, blobs)(), name="hold-scenarios")
             lifetime.ready(server.address)
             await lifetime.stop.wait()
-            await cancel(feed, reconciler, reaper)
+            await cancel(feed, reconciler, reaper, holder)
     await disconnect(broker)
 
 

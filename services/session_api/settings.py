@@ -24,3 +24,5 @@ class SessionApiSettings(ServiceSettings):
     """How long a deleted session can be undeleted, seconds."""
     reap_s: float = 10.0
     """How often sessions that stood for too long, or are past their undelete window, are looked for, seconds."""
+    keep_ended_s: float = 0.0
+    """How long an ended session is kept that says nothing itself (`limits.keep_ended_s`), seconds; 0: for ever."""

@@ -27,11 +27,24 @@ class DeleteSession:
         command = CommandRequested(delete=DeleteCommand())
 
         async def decide(_: LogSoFar) -> Follow:
-            deleted = SessionDeleted()
-            deleted.purge_time.FromDatetime(self.append.clock() + self.undelete_window)
-            return done(command, deleted)
+            return done(command, self._deleted())
 
         return await self.append.session(caller, await self.append(caller, session_id, command, decide))
+
+    async def if_still(self, caller: Caller, session_id: str, *, seq: int) -> bool:
+        """Delete only if the log still ends at `seq`; whether it did. Raises as AppendCommand."""
+        command = CommandRequested(delete=DeleteCommand(), comment="ended long enough ago")
+
+        async def decide(log: LogSoFar) -> Follow:
+            if log.place.seq != seq:
+                raise _MovedError
+            return done(command, self._deleted())
+
+        try:
+            await self.append(caller, session_id, command, decide)
+        except _MovedError:
+            return False
+        return True
 
     async def undo(self, caller: Caller, session_id: str) -> Session:
         """The session, there again. Raises as AppendCommand."""
@@ -41,3 +54,12 @@ class DeleteSession:
             return done(command, SessionUndeleted())
 
         return await self.append.session(caller, await self.append(caller, session_id, command, decide))
+
+    def _deleted(self) -> SessionDeleted:
+        deleted = SessionDeleted()
+        deleted.purge_time.FromDatetime(self.append.clock() + self.undelete_window)
+        return deleted
+
+
+class _MovedError(Exception):
+    """The log went on."""

@@ -120,13 +120,17 @@ class ForkSession:
         if sum(one.ByteSize() for one in others) > MAX_BATCH_BYTES - _CREATED_BYTES:
             raise field_invalid("interventions", f"are more than {MAX_BATCH_BYTES - _CREATED_BYTES} bytes")
         past = await self._fork_past(log, place)
+        state_sha256 = past.rebased[-1].state_file.sha256 if past.rebased else ""
+        if state_sha256:
+            # Its lease begins anew: the parent may let go of the file before the child's log names it (R16).
+            await self.blobs.missing([state_sha256])
         origin = ForkOrigin(
             session_id=request.session_id,
             run=place.past.run,
             step=place.step,
             sim_time_s=place.sim_time_s,
             past_sha256=await self.blobs.put_bytes(past.SerializeToString(deterministic=True)),
-            state_sha256=past.rebased[-1].state_file.sha256 if past.rebased else "",
+            state_sha256=state_sha256,
         )
         created = SessionCreated(
             tenant=caller.tenant,

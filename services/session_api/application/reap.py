@@ -1,4 +1,4 @@
-"""Reap: end sessions that nobody has commanded for too long, and forget those whose undelete window is over."""
+"""Reap: end sessions nobody has commanded for too long, delete ended ones in time, forget those deleted for good."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from milepost.session.v1.session_pb2 import Session
 from runtime.errors import CallRefused
 from session_api.application.append_command import Caller
 from session_api.application.end_session import EndSession
+from session_api.application.retire import Retire
 from session_api.gateways.sessions_sql import Sessions
 
 log = structlog.get_logger()
@@ -22,10 +23,11 @@ REAPER = "reaper"
 
 @dataclass(frozen=True, slots=True)
 class Reap:
-    """Looks after it for ever. What is in the event store stays there for now."""
+    """Looks after it for ever. The event store drops the logs of deleted sessions by itself."""
 
     sessions: Sessions
     end: EndSession
+    retire: Retire
     period_s: float
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
@@ -35,6 +37,7 @@ class Reap:
             try:
                 for tenant, session in await self.sessions.overdue(self.clock().replace(tzinfo=None)):
                     await self._reap(tenant, session)
+                await self.retire()
             except (nats.errors.Error, SQLAlchemyError) as error:
                 log.warning("reaping goes on later", error=repr(error))
             await asyncio.sleep(self.period_s)

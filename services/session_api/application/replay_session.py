@@ -95,6 +95,8 @@ class ReplaySession:
 
     async def _past(self, tenant: str, session_id: str, run: int) -> tuple[LogSoFar, Past]:
         log = await self.append.read(tenant, session_id)
+        if 0 < run < log.first_run:
+            raise field_invalid("run", f"is not kept any more; the first that is: {log.first_run}")
         try:
             return log, await self.places.past(tenant, session_id, log, run=run)
         except ValueError as unknown:

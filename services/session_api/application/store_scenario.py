@@ -1,7 +1,7 @@
 """Store a scenario: inspect its files in a limited process, keep them as blobs, remember what a session would run."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +13,9 @@ from runtime.errors import CallRefused, FieldViolation
 from scenario.bundle import find_config, scan_directory
 from scenario.limited import inspect_limited
 from scenario.limits import UploadLimits
-from scenario.model import Finding, Manifest, ScenarioFile, ScenarioRejected, ScenarioTooLarge
+from scenario.model import Finding, Manifest, ScenarioRejected, ScenarioTooLarge
 from scenario.wire import file_to_proto, finding_to_proto, scene_to_proto
+from session_api.application.hold_scenarios import blobs_of, holder_of
 from session_api.gateways.scenarios_sql import Scenarios
 
 # More findings than this are counted, not listed: an error must fit into gRPC's trailers (8 KiB by default).
@@ -69,15 +70,19 @@ class StoreScenario:
         if validate_only:
             return StoredScenario(scenario, already_stored=False)
         known = await self.scenarios.get(tenant, manifest.digest)
-        await self._keep_files(root, files)
-        await self.blobs.put_bytes(manifest.text().encode())
+        await self._keep(tenant, root, manifest)
         return StoredScenario(await self.scenarios.put(tenant, scenario), already_stored=known is not None)
 
-    async def _keep_files(self, root: Path, files: Sequence[ScenarioFile]) -> None:
-        missing = await self.blobs.missing(file.sha256 for file in files)
-        for file in files:
-            if file.sha256 in missing:
-                await self.blobs.put_file(root / file.path, sha256=file.sha256, size_bytes=file.size_bytes)
+    async def _keep(self, tenant: str, root: Path, manifest: Manifest) -> None:
+        """Upload what is missing until all of it is held: from then on garbage collection leaves it alone."""
+        while missing := await self.blobs.hold(
+            holder_of(tenant, manifest.digest), blobs_of(manifest.digest, manifest.files)
+        ):
+            for file in manifest.files:
+                if file.sha256 in missing:
+                    await self.blobs.put_file(root / file.path, sha256=file.sha256, size_bytes=file.size_bytes)
+            if manifest.digest in missing:
+                await self.blobs.put_bytes(manifest.text().encode())
 
 
 def refusal(error: ScenarioRejected | ScenarioTooLarge) -> CallRefused:

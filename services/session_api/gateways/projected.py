@@ -3,7 +3,7 @@
 import base64
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from milepost.event.v1.event_pb2 import CommandRequested, Event
 from milepost.session.v1.session_pb2 import Session, SessionState
@@ -71,6 +71,21 @@ class Projected:
         if not self.session.HasField("purge_time"):
             return None
         return self.session.purge_time.ToDatetime(UTC).replace(tzinfo=None)
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When it ended, while it may be deleted for its age: it was not deleted, and no checkpoint of it is pinned."""
+        session = self.session
+        kept = session.HasField("delete_time") or any(checkpoint.pinned for checkpoint in session.checkpoints)
+        if kept or not session.HasField("end_time"):
+            return None
+        return session.end_time.ToDatetime(UTC).replace(tzinfo=None)
+
+    @property
+    def kept_until(self) -> datetime | None:
+        """When that age is reached by its own limit (`limits.keep_ended_s`); None: the service's counts."""
+        keep_s = self.session.spec.limits.keep_ended_s
+        return self.ended_at + timedelta(seconds=keep_s) if self.ended_at and keep_s else None
 
     def memory(self) -> str:
         """What is remembered beside the resource, for the row."""

@@ -74,3 +74,9 @@ class Scenarios:
             query = query.where(tuple_(scenarios.c.create_time, scenarios.c.digest) < tuple_(*after))
         async with self._engine.connect() as connection:
             return [Scenario.FromString(row.resource) for row in await connection.execute(query)]
+
+    async def everything(self) -> list[tuple[str, Scenario]]:
+        """All scenarios of all tenants, as (tenant, scenario)."""
+        query = select(scenarios.c.tenant, scenarios.c.resource).order_by(scenarios.c.tenant, scenarios.c.digest)
+        async with self._engine.connect() as connection:
+            return [(row.tenant, Scenario.FromString(row.resource)) for row in await connection.execute(query)]

@@ -17,8 +17,13 @@ from session_api.gateways.tables import feed, outcomes, sessions
 Key = tuple[str, str]
 
 
-async def apply_events(connection: AsyncConnection, events: Sequence[tuple[str, Event]]) -> None:
-    """Apply (tenant, event) pairs; one that is not the next of its session is left to the feed."""
+async def apply_events(
+    connection: AsyncConnection, events: Sequence[tuple[str, Event]], *, from_feed: bool = False
+) -> None:
+    """Apply (tenant, event) pairs; one that is not the next of its session is left to the feed.
+
+    The feed brings everything in order: what it leaves out is not kept any more.
+    """
     grouped: dict[Key, list[Event]] = {}
     for tenant, event in events:
         grouped.setdefault((tenant, event.session_id), []).append(event)
@@ -29,7 +34,8 @@ async def apply_events(connection: AsyncConnection, events: Sequence[tuple[str, 
         settled = [
             outcome
             for event in group
-            if event.seq == projected.session.seq + 1 and (outcome := apply(projected, event)) is not None
+            if (event.seq == projected.session.seq + 1 or (from_feed and projected.session.seq))
+            and (outcome := apply(projected, event)) is not None
         ]
         if projected.session.seq == before:
             continue
@@ -37,7 +43,7 @@ async def apply_events(connection: AsyncConnection, events: Sequence[tuple[str, 
             where = and_(sessions.c.tenant == key[0], sessions.c.session_id == key[1])
             await connection.execute(update(sessions).where(where).values(_changing(projected)))
         else:
-            await connection.execute(insert(sessions).values({**_lasting(key, projected), **_changing(projected)}))
+            await connection.execute(insert(sessions).values(whole_values(key, projected)))
         await _note(connection, key, settled)
 
 
@@ -58,24 +64,32 @@ async def move_feed(connection: AsyncConnection, position: Position) -> None:
         await connection.execute(update(feed).where(feed.c.one == 1).values(values))
 
 
-def _lasting(key: Key, projected: Projected) -> dict[str, Any]:
+def whole_values(key: Key, projected: Projected) -> dict[str, Any]:
+    """A session's row."""
     return {
         "tenant": key[0],
         "session_id": key[1],
         "pool": projected.pool,
         "create_time": projected.session.create_time.ToDatetime(UTC).replace(tzinfo=None),
+        **_changing(projected),
     }
 
 
 def _changing(projected: Projected) -> dict[str, Any]:
+    resource = projected.session.SerializeToString()
+    return {"resource": resource, "memory": projected.memory(), **looked_up(projected)}
+
+
+def looked_up(projected: Projected) -> dict[str, Any]:
+    """Columns that queries look at: copies of what the resource says."""
     return {
         "state": projected.session.state,
         "seq": projected.session.seq,
-        "resource": projected.session.SerializeToString(),
-        "memory": projected.memory(),
         "deleted": projected.session.HasField("delete_time"),
         "purge_time": projected.purge_time,
         "idle_until": projected.idle_until,
+        "ended_at": projected.ended_at,
+        "kept_until": projected.kept_until,
     }
 
 

@@ -5,9 +5,9 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import func, insert, or_, select, tuple_
+from sqlalchemy import Row, func, insert, or_, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -100,7 +100,7 @@ class Sessions:
         """
 
         async def work(connection: AsyncConnection) -> None:
-            await apply_events(connection, events)
+            await apply_events(connection, events, from_feed=position is not None)
             if position is not None:
                 await move_feed(connection, position)
 
@@ -112,6 +112,10 @@ class Sessions:
         for key in {(tenant, event.session_id) for tenant, event in events}:
             for changed in self._waiting.get(key, ()):
                 changed.set()
+
+    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Do `work` in a transaction that this process's writers share; its result once that is durable."""
+        return await self._writes.run(work)
 
     async def remove(self, tenant: str, session_id: str) -> None:
         """Forget a session; its request ids are kept for ever."""
@@ -158,11 +162,7 @@ class Sessions:
         async def look() -> Outcome | None:
             async with self._engine.connect() as connection:
                 row = (await connection.execute(query)).one_or_none()
-            if row is None:
-                return None
-            return Outcome(
-                row.command_id, row.seq, row.step, row.sim_time_s, row.applied, message=row.message, field=row.field
-            )
+            return outcome_of(row) if row else None
 
         return await self._when((tenant, session_id), look, timeout_s)
 
@@ -249,6 +249,11 @@ class Sessions:
         )
         async with self._engine.connect() as connection:
             return [(row.tenant, Session.FromString(row.resource)) for row in await connection.execute(query)]
+
+
+def outcome_of(row: Row[*tuple[Any, ...]]) -> Outcome:
+    """A row of `outcomes`."""
+    return Outcome(row.command_id, row.seq, row.step, row.sim_time_s, row.applied, message=row.message, field=row.field)
 
 
 async def _remembered(connection: AsyncConnection, tenant: str, request_id: str) -> Remembered | None:

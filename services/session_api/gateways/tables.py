@@ -48,8 +48,12 @@ sessions = Table(
     Column("purge_time", DateTime),
     # When a session that just stands has stood for too long.
     Column("idle_until", DateTime),
+    # When it ended, and until when it wants to be kept, while it may be deleted for its age.
+    Column("ended_at", DateTime),
+    Column("kept_until", DateTime),
     Index("sessions_newest", "tenant", "create_time", "session_id"),
     Index("sessions_state", "state"),
+    Index("sessions_ended_at", "ended_at"),
 )
 
 # What became of the commands of a session; goes with it.

@@ -13,7 +13,7 @@ import contextlib
 import json
 import sys
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "event_store"))
 from running_store import Store, running_store
 
 from databases import url_of
+from milepost.admin.v1.admin_service_pb2_grpc import SessionAdminServiceStub
 from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint
 from milepost.event.v1.event_pb2 import (
     AttemptClaimed,
@@ -38,6 +39,7 @@ from milepost.event.v1.event_pb2 import (
     RunStarted,
 )
 from milepost.kpi.v1.kpi_pb2 import Kpis
+from milepost.scenario.v1.scenario_service_pb2_grpc import ScenarioServiceStub
 from milepost.session.v1 import session_service_pb2 as pb
 from milepost.session.v1.session_pb2 import Execution, Session, SessionSpec
 from milepost.session.v1.session_service_pb2_grpc import SessionServiceStub
@@ -134,6 +136,8 @@ class Api:
     def __init__(self, address: str, js: Any, store: Store) -> None:
         self.channel = grpc.aio.insecure_channel(address)
         self.sessions: Any = SessionServiceStub(self.channel)
+        self.scenarios: Any = ScenarioServiceStub(self.channel)
+        self.admin: Any = SessionAdminServiceStub(self.channel)
         self.js, self.broker, self.store = js, js._nc, store
         self.reader = LogReader(store.events, js)
         self.scenario_digest = ""
@@ -181,9 +185,11 @@ class Api:
 
 
 @contextlib.asynccontextmanager
-async def running_api(folder: Path, nats_url: str, **changed: Any) -> AsyncIterator[Api]:
+async def running_api(
+    folder: Path, nats_url: str, *, of_store: Mapping[str, Any] | None = None, **changed: Any
+) -> AsyncIterator[Api]:
     """A store and an API in this process."""
-    async with running_store(folder / "store", nats_url) as store:
+    async with running_store(folder / "store", nats_url, **(of_store or {})) as store:
         settings = SessionApiSettings(
             nats_url=nats_url,
             listen="127.0.0.1:0",
