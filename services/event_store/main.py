@@ -12,11 +12,11 @@ from event_store.adapters.blob_service import BlobServiceAdapter
 from event_store.adapters.event_service import SERVICE as EVENT_SERVICE
 from event_store.adapters.event_service import EventServiceAdapter, add_event_service
 from event_store.application.chunks import Chunks
-from event_store.application.export_log import ExportLog
 from event_store.application.clean_up import CleanUp
 from event_store.application.collect_garbage import CollectGarbage
 from event_store.application.cut_runs import CutRuns
 from event_store.application.drop_deleted import DropDeleted
+from event_store.application.export_log import ExportLog
 from event_store.application.find_log import FindLog
 from event_store.application.follow_all import FollowAll
 from event_store.application.frames import FrameSource

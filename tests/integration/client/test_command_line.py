@@ -118,3 +118,24 @@ async def test_without_a_server_a_command_says_how_to_start_one(city):
     assert process.returncode == 1
     assert out == b""
     assert err.decode() == "error: no server answers at 127.0.0.1:1; start one with: milepost up\n"
+
+
+async def test_who_runs_the_server_looks_after_what_is_kept(milepost, city):
+    ran = await milepost("run", city, "--output", "json")
+    session_id = ran.json["session_id"]
+    kept = await milepost("update", session_id, "--keep-ended", "0.001", "--output", "json")
+    said = await milepost("admin", "retention", "--dry-run", "--output", "json")
+    over = [session["session_id"] for session in said.json["sessions"]]
+    rebuilt = await milepost("admin", "rebuild", "--output", "json")
+    would = await milepost("admin", "gc", "--dry-run")
+    collected = await milepost("admin", "gc", "--output", "json")
+    shown = await milepost("admin", "rebuild")
+
+    assert kept.json["spec"]["limits"]["keep_ended_s"] == 0.001
+    assert session_id in over or (await milepost("sessions", "get", session_id, "--output", "json")).json["delete_time"]
+    assert int(rebuilt.json["sessions"]) > 0
+    assert (rebuilt.json["changed"], rebuilt.json["removed"]) == ([], [])
+    assert "would be erased" in would.out
+    # Everything here is younger than its lease, or named.
+    assert collected.json["erased_blobs"] == "0"
+    assert "0 put right" in shown.out

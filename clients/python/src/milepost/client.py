@@ -12,6 +12,7 @@ from milepost.connection import Connection, open_channel
 from milepost.events import Events
 from milepost.scenarios import Scenarios
 from milepost.sessions import Sessions
+from milepost.upkeep import Upkeep
 
 DEFAULT_SERVER = "127.0.0.1:7400"
 # How long calls and watches try to get through to a server that is away, seconds.
@@ -33,6 +34,7 @@ class Milepost:
 
     def __init__(self, api: Connection, store: Connection) -> None:
         self._connections = (api, store)
+        self.upkeep = Upkeep(api, store)
         self.events = Events(store)
         self.artifacts = Artifacts(store)
         self.scenarios = Scenarios(api)

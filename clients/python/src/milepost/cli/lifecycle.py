@@ -100,6 +100,9 @@ async def update(
     idle_limit: Annotated[
         float | None, typer.Option(min=0, help="How long it may stay suspended or paused, s; 0: for ever.")
     ] = None,
+    keep_ended: Annotated[
+        float | None, typer.Option(min=0, help="How long it is kept after its end, s; 0: as the server is set.")
+    ] = None,
 ) -> None:
     """Change a session. The task (end, seed, options) only while no worker has it."""
     async with target.client() as client:
@@ -113,11 +116,13 @@ async def update(
             limits.wall_time_s = wall_limit
         if idle_limit is not None:
             limits.idle_ttl_s = idle_limit
+        if keep_ended is not None:
+            limits.keep_ended_s = keep_ended
         session = await client.sessions.update(
             session_id,
             display_name=name,
             labels=None if label is None else _labels_after(old, label),
-            limits=None if wall_limit is None and idle_limit is None else limits,
+            limits=None if (wall_limit, idle_limit, keep_ended) == (None, None, None) else limits,
             checkpoints=None if checkpoint_every is None and keep_last is None else checkpoints,
             end_time_s=end,
             seed=seed,

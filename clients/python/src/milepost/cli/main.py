@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from milepost.cli import (
+    admin,
     demo,
     events,
     export,
@@ -78,3 +79,9 @@ add_command(scenarios_app, "upload", scenarios.upload)
 add_command(scenarios_app, "list", scenarios.list_)
 add_command(scenarios_app, "validate", scenarios.validate)
 app.add_typer(scenarios_app, name="scenarios", rich_help_panel=RUN)
+
+admin_app = typer.Typer(help="Look after what is kept (docs/retention.md).", no_args_is_help=True)
+add_command(admin_app, "gc", admin.gc)
+add_command(admin_app, "retention", admin.retention)
+add_command(admin_app, "rebuild", admin.rebuild)
+app.add_typer(admin_app, name="admin", rich_help_panel=SERVE)
