@@ -21,7 +21,8 @@ import structlog
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import URL, Connection, event, make_url, text
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 log = structlog.get_logger()
@@ -73,7 +74,7 @@ class GroupCommit:
                 results = [await work(connection) for work, _ in batch]
         except SQLAlchemyError as error:
             # Trying each alone would only wait as often.
-            if len(batch) == 1 or _away(error):
+            if len(batch) == 1 or is_away(error):
                 for _, done in batch:
                     _settle(done, error)
                 return
@@ -89,9 +90,15 @@ class GroupCommit:
                 _settle(done, result)
 
 
-def _away(error: SQLAlchemyError) -> bool:
-    """Whether the database is to blame; not that two transactions met (SQLSTATE 40…)."""
-    return isinstance(error, OperationalError) and not str(getattr(error.orig, "sqlstate", "")).startswith("40")
+def is_away(error: BaseException) -> bool:
+    """Whether the database is to blame for an exception: it is gone, full, refuses or does not answer in time."""
+    if isinstance(error, PoolExhausted | InterfaceError):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    # 40: two transactions met. 25P03: this process stood still within one, or the server did.
+    return (isinstance(error, OperationalError) and not state.startswith("40")) or state == "25P03"
 
 
 def _settle(done: "asyncio.Future[Any]", outcome: Any) -> None:

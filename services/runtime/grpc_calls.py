@@ -15,10 +15,10 @@ import nats.errors
 import protovalidate
 import structlog
 from google.protobuf.message import Message
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolExhausted
+from sqlalchemy.exc import SQLAlchemyError
 
 from milepost.errors.v1 import errors_pb2
+from runtime.database import is_away
 from runtime.errors import CallRefused, FieldViolation, to_status
 
 log = structlog.get_logger()
@@ -81,7 +81,7 @@ def _as_refusal(error: Exception) -> CallRefused | None:
             return CallRefused(
                 errors_pb2.ERROR_REASON_STORE_UNAVAILABLE, "the event store does not answer", retry_after_s=1.0
             )
-        case OperationalError() | InterfaceError() | PoolExhausted():
+        case SQLAlchemyError() if is_away(error):
             log.warning("database does not answer", error=repr(error))
             return CallRefused(
                 errors_pb2.ERROR_REASON_STORE_UNAVAILABLE, "the database does not answer", retry_after_s=1.0

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from event_store.gateways.batch_insert import insert_batches
 from event_store.gateways.batches import Key, Place, rows_of
+from event_store.gateways.event_bytes import kinds_mask
 from event_store.gateways.event_rows import KEYS_PER_QUERY, portions
 from event_store.gateways.log_stream import StreamMessage
 from event_store.gateways.merged import Merged, Values
@@ -21,6 +22,7 @@ from milepost.event.v1.record_pb2 import EventBatch
 from session_log.codec import TERMINAL_KINDS, LogMessage, kind_of
 
 _RUN_OPENED = kind_of(RunOpened)
+_ENDS_OR_OPENS = kinds_mask({*TERMINAL_KINDS, _RUN_OPENED})
 
 
 class NotTheIngester(Exception):
@@ -118,9 +120,8 @@ class EventAppends:
                     continue
                 tail.stream_seq, tail.changed = item.stream_seq, True
                 if fresh is not None:
-                    rows.add(item.session_id, fresh, tail)
+                    _move(tail, fresh, rows.add(item.session_id, fresh, tail))
                     noted += noted_in(tail.log_key, fresh.batch.records)
-                    _moved(tail, fresh)
                     written.events += len(fresh.batch.records)
             await rows.write()
             await _move_heads(connection, [tail for tail in tails.values() if tail.changed], stored)
@@ -219,14 +220,14 @@ class _Batches:
         self._full: list[Merged] = []
         self._open: dict[int, Merged] = {}
 
-    def add(self, session_id: str, message: LogMessage, tail: _Tail) -> None:
-        """A message that continues its log."""
+    def add(self, session_id: str, message: LogMessage, tail: _Tail) -> int:
+        """A message that continues its log; returns the mask of its kinds."""
         growing = self._open.get(tail.log_key)
         if growing is None or not growing.takes(message):
             if growing is not None:
                 self._full.append(growing)
             growing = self._open[tail.log_key] = Merged(tail.log_key, first=message, last=message)
-        growing.add(session_id, message)
+        return growing.add(session_id, message)
 
     async def write(self) -> None:
         """Write what there is."""
@@ -238,13 +239,16 @@ class _Batches:
         return [batch.values(stored_us=self._stored_us, commit_seq=self._commit_seq) for batch in merged]
 
 
-def _moved(tail: _Tail, message: LogMessage) -> None:
-    """A tail moves to the end of a message."""
+def _move(tail: _Tail, message: LogMessage, kinds: int) -> None:
+    """A tail moves to the end of a message with such kinds."""
+    tail.head_seq = message.last_seq
+    if tail.head_kind not in TERMINAL_KINDS and not kinds & _ENDS_OR_OPENS:
+        tail.head_kind = message.batch.records[-1].kind
+        return
     for record in message.batch.records:
         # An end stays the end whatever is noted after it, until a new run is opened (R14).
         if tail.head_kind not in TERMINAL_KINDS or record.kind == _RUN_OPENED:
             tail.head_kind = record.kind
-    tail.head_seq = message.last_seq
 
 
 async def _move_heads(connection: AsyncConnection, tails: Sequence[_Tail], stored: datetime) -> None:

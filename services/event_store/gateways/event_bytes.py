@@ -25,8 +25,8 @@ _EVENTS_TAG = bytes([(EventList.DESCRIPTOR.fields_by_name["events"].number << 3)
 _LIST_TAG = bytes([(WatchEventsResponse.DESCRIPTOR.fields_by_name["events"].number << 3) | _LENGTH_DELIMITED])
 _FIELDS = Event.DESCRIPTOR.fields_by_name
 _SEQ_TAG, _STEP_TAG = (bytes([_FIELDS[name].number << 3]) for name in ("seq", "step"))
-_SIM_TIME = struct.Struct("<d")
-_SIM_TIME_TAG = bytes([(_FIELDS["sim_time_s"].number << 3) | 1])
+_TIME = struct.Struct("<Bd")
+_SIM_TIME_TAG = (_FIELDS["sim_time_s"].number << 3) | 1
 
 # The highest kind with a bit of its own; bit 0 stands for all others. A signed 64-bit column has 63 bits.
 _HIGHEST_BIT = 62
@@ -49,18 +49,23 @@ def frames_of(session_id: str, message: LogMessage) -> bytes:
     headers = message.headers
     shared_fields = Event(session_id=session_id, run=headers.run, attempt=headers.attempt)
     shared_fields.record_time.FromDatetime(headers.record_time)
-    shared, pack = shared_fields.SerializeToString(), _SIM_TIME.pack
+    shared, pack, varint, tag_of = shared_fields.SerializeToString(), _TIME.pack, _varint, _payload_tag
     parts: list[bytes] = []
     for seq, record in enumerate(message.batch.records, start=headers.first_seq):
-        payload = record.payload
-        event = b"".join(
-            (
-                *(_payload_tag(record.kind), _varint(len(payload)), payload),
-                *(_SEQ_TAG, _varint(seq), _STEP_TAG, _varint(record.step)),
-                *(_SIM_TIME_TAG, pack(record.sim_time_s), shared),
-            )
+        payload, step = record.payload, record.step
+        # Once for each event there is: the plainest way is the fastest.
+        event = b"%b%b%b%b%b%b%b%b%b" % (
+            tag_of(record.kind),
+            varint(len(payload)),
+            payload,
+            _SEQ_TAG,
+            varint(seq),
+            _STEP_TAG,
+            varint(step),
+            pack(_SIM_TIME_TAG, record.sim_time_s),
+            shared,
         )
-        parts += (_EVENTS_TAG, _varint(len(event)), event)
+        parts += (_EVENTS_TAG, varint(len(event)), event)
     return b"".join(parts)
 
 

@@ -39,14 +39,16 @@ class Merged:
             and self.size_bytes < MERGED_BYTES
         )
 
-    def add(self, session_id: str, message: LogMessage) -> None:
-        """A message that follows."""
+    def add(self, session_id: str, message: LogMessage) -> int:
+        """A message that follows; returns the mask of its kinds."""
+        mask = kinds_mask({record.kind for record in message.batch.records})
         frames = frames_of(session_id, message)
         self.parts.append(frames)
         self.messages.append((message.stream_seq, len(message.batch.records)))
-        self.mask |= kinds_mask({record.kind for record in message.batch.records})
+        self.mask |= mask
         self.size_bytes += len(frames)
         self.last = message
+        return mask
 
     def values(self, *, stored_us: int, commit_seq: int) -> Values:
         """As a row of `batches`."""

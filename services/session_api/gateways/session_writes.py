@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import UTC
 from typing import Any
 
-from sqlalchemy import and_, delete, insert, select, tuple_, update
+from sqlalchemy import and_, bindparam, delete, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from milepost.event.v1.event_pb2 import Event
@@ -28,6 +28,9 @@ async def apply_events(
     for tenant, event in events:
         grouped.setdefault((tenant, event.session_id), []).append(event)
     known = await _load(connection, grouped.keys())
+    # Written together: a journey to the server for each session would be most of what applying costs.
+    changed: list[dict[str, Any]] = []
+    begun: list[dict[str, Any]] = []
     for key, group in grouped.items():
         projected = known.get(key) or Projected()
         before = projected.session.seq
@@ -40,11 +43,16 @@ async def apply_events(
         if projected.session.seq == before:
             continue
         if key in known:
-            where = and_(sessions.c.tenant == key[0], sessions.c.session_id == key[1])
-            await connection.execute(update(sessions).where(where).values(_changing(projected)))
+            changed.append({"of_tenant": key[0], "of_session": key[1], **_changing(projected)})
         else:
-            await connection.execute(insert(sessions).values(whole_values(key, projected)))
+            begun.append(whole_values(key, projected))
         await _note(connection, key, settled)
+    if changed:
+        mine = and_(sessions.c.tenant == bindparam("of_tenant"), sessions.c.session_id == bindparam("of_session"))
+        columns: dict[str, Any] = {name: bindparam(name) for name in changed[0] if not name.startswith("of_")}
+        await connection.execute(update(sessions).where(mine).values(columns), changed)
+    if begun:
+        await connection.execute(insert(sessions), begun)
 
 
 async def remove_session(connection: AsyncConnection, tenant: str, session_id: str) -> None:

@@ -26,6 +26,7 @@ from event_store.main import MIGRATIONS
 from milepost.event.v1.record_pb2 import EventBatch, Record
 from runtime.broker import connect, ensure_streams, jetstream
 from runtime.database import open_database
+from runtime.process import cancel
 from runtime.settings import DEFAULT_TENANT
 from session_log.codec import BatchHeaders, LogMessage, events
 from session_log.writer import Place
@@ -97,21 +98,21 @@ async def test_of_two_ingesters_one_stops_and_what_is_stored_is_right(
         for client in clients
     ]
     log = Log(js, "s")
-    async with asyncio.timeout(20):
-        while not any(task.done() for task in tasks):
-            await log.append(*lines("a"))
-        stopped = [task for task in tasks if task.done()]
-        assert [type(task.exception()) for task in stopped] == [NotTheIngester]
-        await log.append(completed())
-        rows = EventRows(engine)
-        while (head := await rows.head(DEFAULT_TENANT, "s")) is None or head.head_seq < log.head:
-            await asyncio.sleep(0.01)
-    assert await rows.count() == log.head
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    for client in clients:
-        await client.close()
+    try:
+        async with asyncio.timeout(20):
+            while not any(task.done() for task in tasks):
+                await log.append(*lines("a"))
+            stopped = [task for task in tasks if task.done()]
+            assert [type(task.exception()) for task in stopped] == [NotTheIngester]
+            await log.append(completed())
+            rows = EventRows(engine)
+            while (head := await rows.head(DEFAULT_TENANT, "s")) is None or head.head_seq < log.head:
+                await asyncio.sleep(0.01)
+        assert await rows.count() == log.head
+    finally:
+        await cancel(*tasks)
+        for client in clients:
+            await client.close()
 
 
 async def test_a_gap_is_left_out_loudly_and_the_others_go_on(js: JetStreamContext, store: Store) -> None:

@@ -34,6 +34,13 @@ def up(
     event_store_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port of the event store; by default the next one.")
     ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MILEPOST_DATABASE",
+            help="A PostgreSQL database, postgresql://user@host/name; by default SQLite files in the data directory.",
+        ),
+    ] = None,
 ) -> None:
     """Run broker, services and workers on this machine, for this machine."""
     settings = StackSettings(
@@ -43,6 +50,7 @@ def up(
         slots=slots,
         port=port,
         event_store_port=event_store_port,
+        database=database,
     )
     finish(_serve(settings))
 

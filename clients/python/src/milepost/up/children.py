@@ -20,7 +20,10 @@ _BROKER_STOP_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackSettings:
-    """What `milepost up` was asked for. `slots` None: each worker decides. Ports 0: any free ones, adjacent."""
+    """What `milepost up` was asked for. `slots` None: each worker decides. Ports 0: any free ones, adjacent.
+
+    `database`: URL of a PostgreSQL database for all services; None: SQLite files in the data directory.
+    """
 
     data_directory: Path
     ready_file: Path | None = None
@@ -28,6 +31,7 @@ class StackSettings:
     slots: int | None = None
     port: int = 0
     event_store_port: int | None = None
+    database: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +81,14 @@ def child_specs(settings: StackSettings, directory: DataDirectory, addresses: Ad
         "session_api",
         _SERVICE_STOP_S,
         LISTEN=addresses.session_api,
-        DATABASE_URL=directory.database_url("session_api"),
+        DATABASE_URL=settings.database or directory.database_url("session_api"),
     )
     event_store = service(
         "event_store",
         "event_store",
         _SERVICE_STOP_S,
         LISTEN=addresses.event_store,
-        DATABASE_URL=directory.database_url("event_store"),
+        DATABASE_URL=settings.database or directory.database_url("event_store"),
         BLOB_URL=directory.blobs.as_uri(),
     )
     nats_port = int(addresses.nats.rpartition(":")[2])
