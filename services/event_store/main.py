@@ -16,6 +16,7 @@ from event_store.application.frames import FrameSource
 from event_store.application.heads import Heads
 from event_store.application.ingest import EpochChanged, Ingest
 from event_store.application.ingest_in_turn import IngestInTurn
+from event_store.application.phases import Phases
 from event_store.application.purge import Purge
 from event_store.application.query_metrics import QueryMetrics
 from event_store.application.read_log import ReadLog
@@ -56,7 +57,7 @@ async def serve(settings: EventStoreSettings, lifetime: Lifetime) -> None:
         add_event_service(
             EventServiceAdapter(
                 read=ReadLog(find, rows),
-                watch=WatchLog(find, heads, Chunks(rows), frames, drain),
+                watch=WatchLog(find, heads, Chunks(rows), Phases(rows), frames, drain),
                 follow=FollowAll(rows, heads, drain),
                 find=find,
                 metrics=QueryMetrics(select, rows),

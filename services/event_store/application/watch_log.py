@@ -18,10 +18,11 @@ from dataclasses import dataclass, field
 from google.protobuf.duration_pb2 import Duration
 from prometheus_client import Counter, Gauge
 
-from event_store.application.chunks import Chunks, Kinds
+from event_store.application.chunks import Chunk, Chunks, Kinds
 from event_store.application.find_log import FindLog, require_kept
 from event_store.application.frames import FrameSource
 from event_store.application.heads import Heads, WatchedLog
+from event_store.application.phases import Phases
 from event_store.gateways.event_rows import Head
 from milepost.errors.v1 import errors_pb2
 from milepost.event.v1.event_pb2 import EventKind
@@ -58,6 +59,7 @@ class WatchLog:
     find: FindLog
     heads: Heads
     chunks: Chunks
+    phases: Phases
     frames: FrameSource
     drain: asyncio.Event
     monotonic: Callable[[], float] = field(default=time.monotonic)
@@ -67,10 +69,11 @@ class WatchLog:
     ) -> AsyncIterator[bytes]:
         """Serialised WatchEventsResponse messages; `say_cursor` is called with the cursor before DRAINING.
 
-        Raises CallRefused: those of FindLog, WATCHER_TOO_SLOW, DRAINING.
+        Raises CallRefused: those of FindLog and of Phases, WATCHER_TOO_SLOW, DRAINING.
         """
         head = await self.find(tenant, request.session_id, cursor=request.after_seq)
         require_kept(head, request.after_seq)
+        await self.phases.require_known(head, request.phases)
         kick = asyncio.Event()
         with _watchers.track_inprogress(), contextlib.ExitStack() as stack:
             watched = stack.enter_context(self.heads.watching((tenant, request.session_id), kick))
@@ -97,6 +100,7 @@ class _Watch:
         self._use_case = use_case
         self._session_id = request.session_id
         self._kinds: Kinds = frozenset(request.kinds)
+        self._phases = request.phases
         self._policy = request.slow_policy or _MOVE
         self._watched = watched
         self._kick = kick
@@ -123,9 +127,7 @@ class _Watch:
             if self.cursor < head.head_seq:
                 if self._too_slow(head):
                     yield self._fell_behind(head)
-                chunk = await self._use_case.chunks.get(
-                    self._session_id, head.log_key, after=self.cursor, head_seq=head.head_seq, kinds=self._kinds
-                )
+                chunk = await self._next_chunk(head)
                 if chunk.response:
                     _sent.inc(len(chunk.response))
                     yield chunk.response
@@ -142,6 +144,18 @@ class _Watch:
                 yield frame
                 continue
             await self._wait()
+
+    async def _next_chunk(self, head: Head) -> Chunk:
+        after, upto, window = self.cursor, head.head_seq, None
+        if self._phases:
+            window = await self._use_case.phases.next(head, self._phases, after=after)
+            if window is None or window.first_seq > upto:
+                return Chunk(last_seq=upto, response=b"", full=False)
+            after = max(after, window.first_seq - 1)
+            upto = min(upto, window.last_seq or upto)
+        return await self._use_case.chunks.get(
+            self._session_id, head.log_key, after=after, head_seq=upto, kinds=self._kinds, window=window
+        )
 
     async def _wait(self) -> None:
         """Until kicked or until the next heartbeat is due."""
