@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 
-from bench import ingest_and_fanout, latency, many_sessions, overhead, recovery
+from bench import ingest_and_fanout, latency, many_sessions, overhead, recovery, watchers
 
 FIGURES: dict[str, Callable[[], Awaitable[None]]] = {
     "overhead": overhead.measure,
@@ -13,6 +13,7 @@ FIGURES: dict[str, Callable[[], Awaitable[None]]] = {
     "latency": latency.measure,
     "ingest-and-fanout": ingest_and_fanout.measure,
     "recovery": recovery.measure,
+    "watchers": watchers.measure,
 }
 
 
