@@ -18,7 +18,7 @@ from bench.lines import in_ms, told
 from bench.stack import Running, whole_stack
 from bench.town import write_town
 from milepost.client import Milepost
-from milepost.event.v1.event_service_pb2 import ReadEventsRequest
+from milepost.event.v1.event_pb2 import Event
 from milepost.session.v1.session_pb2 import SessionSpec, SessionState
 
 LIVE_SESSIONS, MANY_SESSIONS = 20, 100
@@ -31,7 +31,7 @@ HISTORY_EVENTS = 2000
 CATCH_UP_ROUNDS = 3
 MEASURED_S = 20.0
 # One kind of call after the other, so many times a second.
-PROBES_PER_S = 25
+PROBES_PER_S = 50
 CREATES = 60
 # At which it is made: as much as all of them together can.
 HISTORY_PACE = 1000.0
@@ -46,8 +46,7 @@ async def measure() -> None:
         digest = (await client.scenarios.upload(town)).digest
         names = [await _start(client, digest, seed, pace=HISTORY_PACE) for seed in range(LIVE_SESSIONS)]
         for name in names:
-            while (await client.events.head(name)).head_seq < HISTORY_EVENTS:
-                await asyncio.sleep(0.1)
+            await _grown(client, name)
             await client.sessions.pace(name, LIVE_PACE)
         await _live(running, names)
         await _catch_up(running, names)
@@ -61,6 +60,13 @@ async def _start(client: Milepost, digest: str, seed: int, *, pace: float) -> st
     session = await client.sessions.create(SessionSpec(scenario_digest=digest, seed=seed, pace=pace))
     await client.sessions.wait_for(session.session_id, SessionState.SESSION_STATE_RUNNING)
     return session.session_id
+
+
+async def _grown(client: Milepost, name: str) -> None:
+    async with contextlib.aclosing(client.events.watch(name)) as items:
+        async for item in items:
+            if isinstance(item, Event) and item.seq >= HISTORY_EVENTS:
+                return
 
 
 async def _live(running: Running, names: Sequence[str]) -> None:
@@ -109,11 +115,13 @@ async def _neighbours(running: Running, digest: str, names: Sequence[str]) -> No
     cursors = await _heads(client, names)
 
     async def read(name: str) -> None:
-        await client.events._stub.ReadEvents(ReadEventsRequest(session_id=name, cursor=max(0, cursors[name] - 100)))
+        async with contextlib.aclosing(client.events.read(name, cursor=max(0, cursors[name] - 100))) as events:
+            async for _event in events:
+                pass
 
     async def listed(_: str) -> None:
-        async for _session in client.sessions.list(page_size=50):
-            break
+        async with contextlib.aclosing(client.sessions.list(page_size=50)) as sessions:
+            await anext(sessions)
 
     calls: dict[str, Callable[[str], Awaitable[object]]] = {
         "GetSession": client.sessions.get,
@@ -141,7 +149,7 @@ async def _neighbours(running: Running, digest: str, names: Sequence[str]) -> No
     told(f"{len(names)} sessions at real time, {WATCHERS} watchers: delivery", "")
     _print_delays(found)
     told("… processor: store, left idle", f"{cpu_s / took_s:.2f}, {idle_s / took_s:.2f} of {os.cpu_count()}")
-    for name, seconds in calls.items():
+    for name in calls:
         told(f"… {name}", in_ms(taken[name]), "p99 under 20 ms")
     told("… CreateSession, four a second", in_ms(creates), "p99 under 200 ms")
 
