@@ -16,6 +16,7 @@ from event_store.application.frames import FrameSource
 from event_store.application.heads import Heads
 from event_store.application.ingest import EpochChanged, Ingest
 from event_store.application.ingest_in_turn import IngestInTurn
+from event_store.application.load import Load
 from event_store.application.phases import Phases
 from event_store.application.purge import Purge
 from event_store.application.query_metrics import QueryMetrics
@@ -49,11 +50,11 @@ async def serve(settings: EventStoreSettings, lifetime: Lifetime) -> None:
     async with open_database(settings.database_url, migrations=MIGRATIONS) as engine:
         writing, drain = asyncio.Lock(), asyncio.Event()
         rows, appends = EventRows(engine), EventAppends(engine, writing)
-        heads = Heads(rows, broker)
-        find, frames = FindLog(rows, heads, broker), FrameSource(broker)
+        heads, load = Heads(rows, broker), Load()
+        find, frames = FindLog(rows, heads, broker), FrameSource(broker, load)
         select = SelectLogs(rows, find)
         await heads.listen()
-        server = GrpcServer(settings.listen)
+        server = GrpcServer(settings)
         add_event_service(
             EventServiceAdapter(
                 read=ReadLog(find, rows),
@@ -74,6 +75,7 @@ async def serve(settings: EventStoreSettings, lifetime: Lifetime) -> None:
                 tasks.create_task(_ingest(ingest, server), name="ingest"),
                 tasks.create_task(heads.keep_level(), name="heads"),
                 tasks.create_task(heads.measure_lag(), name="lag"),
+                tasks.create_task(load.measure(), name="load"),
                 tasks.create_task(frames.say_interest(), name="interest"),
                 tasks.create_task(Purge(js, rows, appends, settings.purge_delay_s)(), name="purge"),
             ]

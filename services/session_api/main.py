@@ -77,7 +77,7 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
         )
         store_scenario = StoreScenario(scenarios, blobs, limits)
 
-        server = GrpcServer(settings.listen)
+        server = GrpcServer(settings)
         add_SessionServiceServicer_to_server(
             SessionServiceAdapter(
                 create=create,

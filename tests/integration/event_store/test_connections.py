@@ -1,0 +1,52 @@
+"""Connections that are too old or to nobody: closed by the server, and a watch goes on over the next one."""
+
+import asyncio
+from contextlib import aclosing
+from pathlib import Path
+
+import grpc
+import pytest
+from nats.js import JetStreamContext
+from running_store import PATIENCE_S, Log, completed, lines, running_store
+
+from broker import Broker
+from milepost.client import Milepost
+from milepost.event.v1.event_pb2 import Event
+from milepost.event.v1.event_service_pb2 import CaughtUp
+
+AGE = {"max_connection_age_s": 0.5, "max_connection_age_grace_s": 0.3}
+
+
+async def test_a_watch_goes_on_over_connections_that_grow_too_old(
+    js: JetStreamContext, broker: Broker, tmp_path: Path
+) -> None:
+    log = Log(js, "s")
+    await log.append(*lines("first"))
+    async with (
+        running_store(tmp_path / "store", broker.url, **AGE) as store,
+        Milepost.connect("127.0.0.1:1", store.address) as client,
+        asyncio.timeout(PATIENCE_S),
+    ):
+        seqs: list[int] = []
+        connections = 0
+        async with aclosing(client.events.watch("s")) as items:
+            async for item in items:
+                match item:
+                    case CaughtUp():
+                        connections += 1
+                        await log.append(*(lines("a", "b") if connections < 3 else [completed()]))
+                    case Event():
+                        seqs.append(item.seq)
+    assert connections == 3
+    assert seqs == list(range(1, log.head + 1))
+
+
+async def test_a_watch_over_a_connection_that_is_too_old_ends_as_unavailable(
+    js: JetStreamContext, broker: Broker, tmp_path: Path
+) -> None:
+    log = Log(js, "s")
+    await log.append(*lines("first"))
+    async with running_store(tmp_path / "store", broker.url, **AGE) as store, store.watching("s") as watch:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await watch.to_the_end()
+    assert raised.value.code() == grpc.StatusCode.UNAVAILABLE
