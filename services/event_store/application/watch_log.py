@@ -14,6 +14,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from google.protobuf.duration_pb2 import Duration
 from prometheus_client import Counter, Gauge
@@ -63,6 +64,7 @@ class WatchLog:
     frames: FrameSource
     drain: asyncio.Event
     monotonic: Callable[[], float] = field(default=time.monotonic)
+    clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
     async def __call__(
         self, tenant: str, request: WatchEventsRequest, say_cursor: Callable[[int], None]
@@ -173,6 +175,7 @@ class _Watch:
     def _heartbeat(self, head: Head) -> bytes:
         self._beat_at = self._use_case.monotonic() + HEARTBEAT_S
         beat = Heartbeat(sent_seq=self.cursor, stored_head_seq=head.head_seq)
+        beat.server_time.FromDatetime(self._use_case.clock())
         lag_s = self._use_case.heads.ingest_lag_s
         if lag_s is not None:
             lag = Duration()

@@ -257,7 +257,7 @@ async def running_store(folder: Path, nats_url: str, **changed: Any) -> AsyncIte
 
 
 class StoreProcess:
-    """A store in a process of its own, always on the same port."""
+    """A store in a process of its own; where it serves is known when it has started."""
 
     def __init__(self, folder: Path, nats_url: str, **changed: Any) -> None:
         self._settings = settings_of(folder, nats_url, **changed)
