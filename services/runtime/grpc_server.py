@@ -59,6 +59,8 @@ def _connection_options(settings: ServiceSettings) -> Iterator[tuple[str, int]]:
     """Keep-alive always, ages only where they are limited."""
     yield "grpc.keepalive_time_ms", int(settings.keepalive_s * 1000)
     yield "grpc.keepalive_timeout_ms", int(settings.keepalive_timeout_s * 1000)
+    # A minute, unless it is said as well; the keep-alive's own time-out does not fire while streams are written to.
+    yield "grpc.http2.ping_timeout_ms", int(settings.keepalive_timeout_s * 1000)
     if settings.max_connection_age_s:
         yield "grpc.max_connection_age_ms", int(settings.max_connection_age_s * 1000)
         yield "grpc.max_connection_age_grace_ms", int(settings.max_connection_age_grace_s * 1000)
