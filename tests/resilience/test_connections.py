@@ -7,9 +7,9 @@ from pathlib import Path
 import grpc
 import pytest
 from nats.js import JetStreamContext
-from running_store import PATIENCE_S, Log, Store, completed, lines, metric, running_store
 
 from broker import Broker
+from integration.event_store.running_store import PATIENCE_S, Log, Store, completed, lines, metric, running_store
 from milepost.client import Milepost
 from milepost.event.v1.event_pb2 import Event
 from milepost.event.v1.event_service_pb2 import CaughtUp

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import grpc
 from nats.js import JetStreamContext
-from running_store import Log, StoreProcess, Watch, completed, lines
 
 from broker import Broker
+from integration.event_store.running_store import Log, StoreProcess, Watch, completed, lines
 from milepost.event.v1 import event_service_pb2 as pb
 from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
 
 MIB = 1024 * 1024
 LARGE = "x" * 4000
 # What each of them does not read: much more than it may cost.
-EVENTS = 6000
-STANDING = 40
+EVENTS = 4000
+STANDING = 20
 COST_BYTES = 1 * MIB
 
 
