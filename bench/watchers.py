@@ -74,14 +74,17 @@ async def _live(running: Running, names: Sequence[str]) -> None:
     before_kib = _memory_kib(store)
     async with _watching(running, names, WATCHERS) as watching:
         await watching.begin()
+        timer = await _Watching.start("timer", {})
+        await timer.begin()
         memory_kib = _memory_kib(store)
         cpu_s, idle_s = _cpu_s(store), _idle_s()
         await asyncio.sleep(MEASURED_S)
         cpu_s, idle_s = _cpu_s(store) - cpu_s, _idle_s() - idle_s
-        found = await watching.end()
+        found, (noise,) = await watching.end(), await timer.end()
     title = f"live: {WATCHERS} watchers of {len(names)} sessions at {LIVE_PACE:.0f} times real time"
     told(title, f"{sum(it['messages'] for it in found) / MEASURED_S:,.0f} messages/s")
     _print_delays(found)
+    _print_noise(noise)
     told("… memory of the store for each watcher", f"{(memory_kib - before_kib) / WATCHERS:.0f} KiB")
     told("… processor: store, watchers, left idle", _shares(cpu_s, sum(it["cpu_s"] for it in found), idle_s))
 
@@ -127,6 +130,8 @@ async def _neighbours(running: Running, digest: str, names: Sequence[str]) -> No
     }
     async with _watching(running, names, WATCHERS) as watching:
         await watching.begin()
+        timer = await _Watching.start("timer", {})
+        await timer.begin()
         cpu_s, idle_s, began = _cpu_s(store), _idle_s(), time.perf_counter()
         taken: dict[str, list[float]] = {name: [] for name in calls}
         number = 0
@@ -142,9 +147,10 @@ async def _neighbours(running: Running, digest: str, names: Sequence[str]) -> No
             spec = SessionSpec(scenario_digest=digest, seed=seed, pace=MANY_PACE, end_time_s=100.0)
             creates.append(await _timed(client.sessions.create, spec))
             await asyncio.sleep(1 / 4)
-        found = await watching.end()
+        found, (noise,) = await watching.end(), await timer.end()
     told(f"{len(names)} sessions at real time, {WATCHERS} watchers: delivery", "")
     _print_delays(found)
+    _print_noise(noise)
     told("… processor: store, left idle", f"{cpu_s / took_s:.2f}, {idle_s / took_s:.2f} of {os.cpu_count()}")
     for name in calls:
         told(f"… {name}", in_ms(taken[name]), "p99 under 20 ms")
@@ -225,6 +231,12 @@ def _print_delays(found: Sequence[dict[str, Any]]) -> None:
     events = sum(it["events"] for it in found)
     figure = f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, worst {worst:.1f} ms ({events} samples)"
     told("… from record time to receipt", figure, "p99 under 250 ms")
+
+
+def _print_noise(found: dict[str, Any]) -> None:
+    """What a process sees that shares the machine and does nothing: nobody can be more punctual."""
+    p50, p99, worst = (found[key] * 1e3 for key in ("p50_s", "p99_s", "worst_s"))
+    told("… for comparison: how late a bare timer was", f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, worst {worst:.1f} ms")
 
 
 def _shares(store_s: float, watchers_s: float, idle_s: float) -> str:

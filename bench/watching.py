@@ -1,6 +1,6 @@
 """Watchers as light as they can be made, in a process of their own, so that they take little from what they measure.
 
-    python -m bench.watching live|store|broker  <  {"address", "sessions", "watchers", ...}
+    python -m bench.watching live|store|broker|timer  <  {"address", "sessions", "watchers", ...}
 
 Reads one line of JSON, says `ready` when everybody has caught up, and answers each further line: `begin` starts
 counting anew, `end` prints what was counted and leaves. The figure `store` or `broker` ends by itself when everybody
@@ -28,6 +28,7 @@ from runtime.settings import DEFAULT_TENANT
 
 # Channels of one process: a client machine's, not a watcher's.
 CHANNELS = 4
+TIMER_S = 0.01
 WATCH = "/milepost.event.v1.EventService/WatchEvents"
 
 
@@ -130,6 +131,25 @@ async def broker(asked: dict[str, Any]) -> None:
         await client.close()
 
 
+async def timer(_: dict[str, Any]) -> None:
+    """How late a process is that does nothing but wake up a hundred times a second: what the machine adds itself."""
+    counted, leaving = Counted(), asyncio.Event()
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+
+    async def listen() -> None:
+        await asyncio.to_thread(sys.stdin.readline)
+        leaving.set()
+
+    listening = asyncio.create_task(listen())
+    while not leaving.is_set():
+        due = time.perf_counter() + TIMER_S
+        await asyncio.sleep(TIMER_S)
+        counted.delays_s.append(time.perf_counter() - due)
+    await listening
+    print(json.dumps(counted.told(_cpu_s())), flush=True)
+
+
 async def _race(asked: dict[str, Any], runners: Sequence[Any], counted: Counted) -> None:
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
@@ -154,5 +174,7 @@ def _cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
+FIGURES = {"live": live, "store": store, "broker": broker, "timer": timer}
+
 if __name__ == "__main__":
-    asyncio.run({"live": live, "store": store, "broker": broker}[sys.argv[1]](json.loads(sys.stdin.readline())))
+    asyncio.run(FIGURES[sys.argv[1]](json.loads(sys.stdin.readline())))
