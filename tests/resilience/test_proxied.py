@@ -3,8 +3,8 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,12 +32,13 @@ FAULT_PERIOD_S = 0.4
 STALL_S = (0.3, 5.0)
 SLOW_S, SLOW_BYTES_PER_S = 2.0, 1000.0
 
-Stores = Callable[[Path, str], Sequence[StoreProcess]]
+Stores = Callable[[Path, str], AbstractContextManager[Sequence[StoreProcess]]]
 
 
-def one_store(folder: Path, nats_url: str) -> Sequence[StoreProcess]:
+@contextmanager
+def one_store(folder: Path, nats_url: str) -> Iterator[Sequence[StoreProcess]]:
     """SQLite: one process, behind two addresses."""
-    return [StoreProcess(folder, nats_url)]
+    yield [StoreProcess(folder, nats_url)]
 
 
 @dataclass
@@ -163,15 +164,21 @@ async def _stored(address: str, session_id: str) -> list[Event]:
         return [event async for event in client.events.read(session_id)]
 
 
+@pytest.mark.parametrize("stores", [one_store])
 async def test_watchers_behind_bad_connections_see_every_event_once_and_know_when_they_are_behind(
-    js: JetStreamContext, broker: Broker, tmp_path: Path
+    js: JetStreamContext, broker: Broker, tmp_path: Path, stores: Stores
 ) -> None:
-    course = await watched_through_proxies(js, one_store(tmp_path / "store", broker.url), faults=12, seed=1)
+    with stores(tmp_path / "store", broker.url) as processes:
+        course = await watched_through_proxies(js, processes, faults=12, seed=1)
     assert {"stall", "drop", "reset", "slow", "kill"} <= set(course.struck)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", range(2, 6))
-async def test_the_same_for_longer(js: JetStreamContext, broker: Broker, tmp_path: Path, seed: int) -> None:
-    await watched_through_proxies(js, one_store(tmp_path / "store", broker.url), faults=150, seed=seed)
+@pytest.mark.parametrize("stores", [one_store])
+@pytest.mark.parametrize("seed", range(2, 5))
+async def test_the_same_for_longer(
+    js: JetStreamContext, broker: Broker, tmp_path: Path, seed: int, stores: Stores
+) -> None:
+    with stores(tmp_path / "store", broker.url) as processes:
+        await watched_through_proxies(js, processes, faults=150, seed=seed)
