@@ -12,6 +12,7 @@ import pytest
 from nats.js import JetStreamContext
 
 from broker import Broker
+from databases import chosen, url_of
 from integration.event_store.running_store import Log, StoreProcess, as_records, completed, interval
 from milepost.client import Milepost
 from milepost.event.v1.event_pb2 import Event
@@ -39,6 +40,14 @@ Stores = Callable[[Path, str], AbstractContextManager[Sequence[StoreProcess]]]
 def one_store(folder: Path, nats_url: str) -> Iterator[Sequence[StoreProcess]]:
     """SQLite: one process, behind two addresses."""
     yield [StoreProcess(folder, nats_url)]
+
+
+@contextmanager
+def two_replicas(folder: Path, nats_url: str) -> Iterator[Sequence[StoreProcess]]:
+    """PostgreSQL: two processes, an address for each; whichever ingests is killed as often as the other."""
+    with chosen("postgresql18"):
+        database = url_of(folder / "events.db")
+        yield [StoreProcess(folder / name, nats_url, database_url=database) for name in ("one", "two")]
 
 
 @dataclass
@@ -164,7 +173,7 @@ async def _stored(address: str, session_id: str) -> list[Event]:
         return [event async for event in client.events.read(session_id)]
 
 
-@pytest.mark.parametrize("stores", [one_store])
+@pytest.mark.parametrize("stores", [one_store, two_replicas])
 async def test_watchers_behind_bad_connections_see_every_event_once_and_know_when_they_are_behind(
     js: JetStreamContext, broker: Broker, tmp_path: Path, stores: Stores
 ) -> None:
@@ -175,7 +184,7 @@ async def test_watchers_behind_bad_connections_see_every_event_once_and_know_whe
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("stores", [one_store])
+@pytest.mark.parametrize("stores", [one_store, two_replicas])
 @pytest.mark.parametrize("seed", range(2, 5))
 async def test_the_same_for_longer(
     js: JetStreamContext, broker: Broker, tmp_path: Path, seed: int, stores: Stores
