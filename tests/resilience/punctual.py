@@ -25,7 +25,7 @@ class Sight:
     seen_s: dict[int, float] = field(default_factory=dict)
     """When each event came first, by its seq."""
     signs_s: list[float] = field(default_factory=list)
-    """In order."""
+    """In any order."""
 
 
 def silently_behind(
@@ -33,10 +33,11 @@ def silently_behind(
 ) -> Iterator[Violation]:
     """The first event of each watcher that it had too late without a sign; one that never came is late at the end."""
     for number, sight in enumerate(sights):
+        found = sorted(sight.signs_s)
         for (session_id, seq), stored in sorted(stored_s.items()):
             if session_id == sight.session_id:
                 seen = sight.seen_s.get(seq, until_s)
-                signs = sight.signs_s[bisect_left(sight.signs_s, stored) : bisect_right(sight.signs_s, seen)]
+                signs = found[bisect_left(found, stored) : bisect_right(found, seen)]
                 longest_s = max((after - before for before, after in pairwise([stored, *signs, max(stored, seen)])))
                 if longest_s > LIMIT_S:
                     words = (
