@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 
-from bench import ingest_and_fanout, latency, many_sessions, overhead, recovery, store
+from bench import ingest_and_fanout, latency, many_sessions, overhead, recovery, store, watchers
 
 FIGURES: dict[str, Callable[[], Awaitable[None]]] = {
     "overhead": overhead.measure,
@@ -14,6 +14,7 @@ FIGURES: dict[str, Callable[[], Awaitable[None]]] = {
     "ingest-and-fanout": ingest_and_fanout.measure,
     "recovery": recovery.measure,
     "store": store.measure,
+    "watchers": watchers.measure,
 }
 
 

@@ -23,7 +23,9 @@ from event_store.application.frames import FrameSource
 from event_store.application.heads import Heads
 from event_store.application.ingest import EpochChanged, Ingest
 from event_store.application.ingest_in_turn import IngestInTurn
+from event_store.application.load import Load
 from event_store.application.note_references import NoteReferences
+from event_store.application.phases import Phases
 from event_store.application.purge import Purge
 from event_store.application.query_metrics import QueryMetrics
 from event_store.application.read_log import ReadLog
@@ -62,8 +64,9 @@ async def serve(settings: EventStoreSettings, lifetime: Lifetime) -> None:
     async with open_database(settings.database_url, migrations=MIGRATIONS) as engine:
         writing, drain = asyncio.Lock(), asyncio.Event()
         rows, appends = EventRows(engine), EventAppends(engine, writing)
-        heads, deletions = Heads(rows, broker), Deletions(engine, writing)
-        find, frames = FindLog(rows, heads, broker, deletions), FrameSource(broker)
+        heads, load = Heads(rows, broker), Load()
+        deletions = Deletions(engine, writing)
+        find, frames = FindLog(rows, heads, broker, deletions), FrameSource(broker, load)
         select = SelectLogs(rows, find)
         lease = timedelta(seconds=settings.blob_lease_s)
         folder, keeping = BlobFolder(settings.blob_url, engine, writing, lease), BlobKeeping(engine, writing, lease)
@@ -82,11 +85,11 @@ async def serve(settings: EventStoreSettings, lifetime: Lifetime) -> None:
             settings.clean_up_s,
         )
         await heads.listen()
-        server = GrpcServer(settings.listen)
+        server = GrpcServer(settings)
         add_event_service(
             EventServiceAdapter(
                 read=ReadLog(find, rows),
-                watch=WatchLog(find, heads, chunks, frames, drain),
+                watch=WatchLog(find, heads, chunks, Phases(rows), frames, drain),
                 follow=FollowAll(rows, heads, drain),
                 find=find,
                 metrics=QueryMetrics(select, rows),
@@ -102,6 +105,7 @@ async def serve(settings: EventStoreSettings, lifetime: Lifetime) -> None:
                 tasks.create_task(_ingest(ingest, server), name="ingest"),
                 tasks.create_task(heads.keep_level(), name="heads"),
                 tasks.create_task(heads.measure_lag(), name="lag"),
+                tasks.create_task(load.measure(), name="load"),
                 tasks.create_task(frames.say_interest(), name="interest"),
                 tasks.create_task(NoteReferences(Unnoted(engine, writing), rows)(), name="note-references"),
                 tasks.create_task(clean_up(), name="clean-up"),

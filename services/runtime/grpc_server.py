@@ -1,6 +1,6 @@
 """A gRPC server of ours: calls intercepted, health per service, reflection, keep-alive, drained on stop."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import grpc
@@ -8,6 +8,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from runtime.grpc_calls import CallInterceptor
+from runtime.settings import ServiceSettings
 
 # The largest message either way; every larger thing travels in chunks.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -16,8 +17,6 @@ _OPTIONS = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # A client behind a NAT that forgets may ping every 10 s, also without an open call.
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     # Two servers on one port would share clients at random.
     ("grpc.so_reuseport", 0),
@@ -30,12 +29,13 @@ class GrpcServer:
     Register services on `.server`, then `await start(names)`; `.address` is where it serves.
     """
 
-    def __init__(self, listen: str) -> None:
-        self.server = grpc.aio.server(interceptors=[CallInterceptor()], options=_OPTIONS)
+    def __init__(self, settings: ServiceSettings) -> None:
+        options = (*_OPTIONS, *_connection_options(settings))
+        self.server = grpc.aio.server(interceptors=[CallInterceptor()], options=options)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
-        host, _, _ = listen.rpartition(":")
-        self.address = f"{host}:{self.server.add_insecure_port(listen)}"
+        host, _, _ = settings.listen.rpartition(":")
+        self.address = f"{host}:{self.server.add_insecure_port(settings.listen)}"
 
     async def start(self, services: Sequence[str]) -> None:
         """Serve; `services` are full names (`milepost.event.v1.EventService`) for health and reflection."""
@@ -53,6 +53,17 @@ class GrpcServer:
         """Report NOT_SERVING, refuse new calls, give open ones `grace_s` seconds."""
         await self._health.enter_graceful_shutdown()
         await self.server.stop(grace_s)
+
+
+def _connection_options(settings: ServiceSettings) -> Iterator[tuple[str, int]]:
+    """Keep-alive always, ages only where they are limited."""
+    yield "grpc.keepalive_time_ms", int(settings.keepalive_s * 1000)
+    yield "grpc.keepalive_timeout_ms", int(settings.keepalive_timeout_s * 1000)
+    # A minute, unless it is said as well; the keep-alive's own time-out does not fire while streams are written to.
+    yield "grpc.http2.ping_timeout_ms", int(settings.keepalive_timeout_s * 1000)
+    if settings.max_connection_age_s:
+        yield "grpc.max_connection_age_ms", int(settings.max_connection_age_s * 1000)
+        yield "grpc.max_connection_age_grace_ms", int(settings.max_connection_age_grace_s * 1000)
 
 
 @asynccontextmanager

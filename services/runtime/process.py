@@ -1,6 +1,7 @@
 """A process of ours, from its first line to its last: logs, metrics, ready file, a clean stop on SIGTERM."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -52,6 +53,10 @@ def run_service(name: str, settings_type: type[S], serve: Callable[[S, Lifetime]
             loop.add_signal_handler(number, lifetime.stop.set)
         await serve(settings, lifetime)
 
+    # What was imported stays: looking at it again in every full collection takes a tenth of a second, and more on a
+    # busy machine, during which nobody is served.
+    gc.collect()
+    gc.freeze()
     asyncio.run(main())
     log.info("stopped")
     sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # Milepost has one tenant until tokens name others.
@@ -22,5 +23,16 @@ class ServiceSettings(BaseSettings):
     ready_file: Path | None = None
     """Where to write, once everything serves, JSON with `address`, `metrics` and `pid`."""
     log_level: str = "INFO"
+    keepalive_s: float = Field(default=30.0, ge=1)
+    """How long a connection may be quiet before the server asks whether anybody is there, seconds."""
+    keepalive_timeout_s: float = Field(default=10.0, gt=0)
+    """How long that answer may take before the connection is closed, seconds."""
+    max_connection_age_s: float = Field(default=0.0, ge=0)
+    """When a client is asked to connect anew, seconds, give or take a tenth; 0: never.
+
+    Behind a balancer this is what brings clients to a replica that came later.
+    """
+    max_connection_age_grace_s: float = Field(default=60.0, gt=0)
+    """How long open calls may go on over a connection of that age before it is closed, seconds; watches resume."""
     drain_s: float = 5.0
     """How long open calls may take to end after SIGTERM, seconds."""

@@ -88,7 +88,7 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
         retire = Retire(kept, verbs.delete, keep_ended)
         store_scenario = StoreScenario(scenarios, blobs, limits)
 
-        server = GrpcServer(settings.listen)
+        server = GrpcServer(settings)
         add_SessionServiceServicer_to_server(
             SessionServiceAdapter(
                 create=create,

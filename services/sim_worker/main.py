@@ -112,7 +112,7 @@ async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
             presence.busy, presence.cpu_load = work.busy, machine.cpu_load()
             presence.closed_because = f"{relieve.closed_because} pressure" if relieve.closed_because else ""
 
-        server = GrpcServer(settings.listen)
+        server = GrpcServer(settings)
         async with serving(server, (), grace_s=settings.drain_s), asyncio.TaskGroup() as tasks:
             here = WorkerPresence(worker_id=settings.worker_id, pool=settings.pool, slots=settings.slots)
             presence = tasks.create_task(announce(broker, here, refresh), name="presence")

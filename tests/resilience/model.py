@@ -36,7 +36,12 @@ def check(history: History) -> list[Violation]:
         for session_id, log in history.logs.items()
         for rule, seq, words in _log_rules(log, history.interval_steps)
     ]
-    return [*found, *_watch_rules(history), *_operation_rules(history)]
+    return [*found, *check_watches(history), *_operation_rules(history)]
+
+
+def check_watches(history: History) -> list[Violation]:
+    """What is wrong with what watchers saw alone."""
+    return list(_watch_rules(history))
 
 
 def check_undisturbed(

@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from event_store.application.heads import Heads
+from event_store.application.wanted_events import WantedEvents
 from event_store.gateways.event_bytes import event_bytes
-from event_store.gateways.event_rows import EventRows, Place, Stretch
+from event_store.gateways.event_rows import EventRows, Place, StoredRow, Stretch
 from milepost.errors.v1 import errors_pb2
 from milepost.event.v1.event_pb2 import Event
 from milepost.event.v1.event_service_pb2 import (
@@ -39,6 +40,7 @@ class FollowAll:
     async def __call__(self, tenant: str, request: WatchAllEventsRequest) -> AsyncIterator[WatchAllEventsResponse]:
         """Runs until cancelled. Raises CallRefused: DRAINING, and CURSOR_BEYOND_HEAD for a position never stored."""
         after, kick = request.after_position.stream_seq, asyncio.Event()
+        wanted = WantedEvents.of(self.rows, kinds=request.kinds, session_ids=request.session_ids, labels=request.labels)
         with self.heads.following_all(kick):
             while True:
                 if self.drain.is_set():
@@ -47,14 +49,14 @@ class FollowAll:
                     after_stream_seq=after,
                     limit=PAGE_EVENTS,
                     limit_bytes=PAGE_BYTES,
-                    kinds=frozenset(request.kinds),
+                    kinds=wanted.read_kinds,
                     tenant=tenant,
                 )
                 if stretch is None:
                     yield WatchAllEventsResponse(caught_up=True)
                 else:
                     _require_stored(after, request.after_position.epoch, stretch.place)
-                    yield _response(stretch)
+                    yield _response(stretch, await wanted.among(stretch.rows))
                     after = stretch.place.stream_seq
                 if stretch is None or stretch.complete:
                     with contextlib.suppress(TimeoutError):
@@ -74,7 +76,7 @@ def _require_stored(after: int, epoch: str, place: Place) -> None:
         )
 
 
-def _response(stretch: Stretch) -> WatchAllEventsResponse:
+def _response(stretch: Stretch, rows: Sequence[StoredRow]) -> WatchAllEventsResponse:
     return WatchAllEventsResponse(
         events=[
             StoredEvent(
@@ -82,7 +84,7 @@ def _response(stretch: Stretch) -> WatchAllEventsResponse:
                 stream_seq=stored.row.stream_seq,
                 tenant=stored.key[0],
             )
-            for stored in stretch.rows
+            for stored in rows
         ],
         position=Position(epoch=stretch.place.epoch, stream_seq=stretch.place.stream_seq),
         caught_up=stretch.complete,

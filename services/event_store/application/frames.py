@@ -1,7 +1,8 @@
 """Frames for watchers: the live lane, lossy on purpose (contracts.md, rule 8).
 
 Interest is said on the broker while somebody watches; a frame that arrives takes the place of one that was not
-sent yet. Whoever is slow sees fewer frames, never older ones, and never fewer events.
+sent yet. Whoever is slow sees fewer frames, never older ones, and never fewer events. While this process is
+overloaded no frame is looked at and no interest said, so that workers stop making them, too (ADR-15).
 """
 
 import asyncio
@@ -14,11 +15,15 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from prometheus_client import Counter
 
+from event_store.application.load import Load
 from event_store.gateways.frame_filter import filtered
 from milepost.event.v1.event_service_pb2 import WatchEventsResponse
 from milepost.event.v1.frame_pb2 import Frame, FrameInterest, FrameOptions
 from runtime.broker import subject, tokens_of
+
+_shed = Counter("milepost_frames_shed_total", "Frames left out because this process was overloaded")
 
 # How often interest is said, seconds; workers forget it after 5.
 INTEREST_PERIOD_S = 2.0
@@ -37,8 +42,9 @@ class _Viewer:
 class FrameSource:
     """Brings frames from the broker to viewers: one subscription for each session that is viewed."""
 
-    def __init__(self, broker: Client, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, broker: Client, load: Load, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._broker = broker
+        self._load = load
         self._monotonic = monotonic
         self._viewers: dict[Key, set[_Viewer]] = {}
         self._subscriptions: dict[Key, Subscription] = {}
@@ -75,15 +81,17 @@ class FrameSource:
             self._changed.clear()
             with contextlib.suppress(nats.errors.Error):
                 await self._subscribe()
-                fastest = {
-                    key: max(viewer.options.max_hz for viewer in viewers) for key, viewers in self._viewers.items()
-                }
-                for (tenant, session_id), max_hz in fastest.items():
-                    name = subject(FrameInterest, tenant=tenant, session=session_id)
-                    await self._broker.publish(name, FrameInterest(max_hz=max_hz).SerializeToString())
+                if not self._load.overloaded:
+                    await self._say()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(INTEREST_PERIOD_S):
                     await self._changed.wait()
+
+    async def _say(self) -> None:
+        fastest = {key: max(viewer.options.max_hz for viewer in viewers) for key, viewers in self._viewers.items()}
+        for (tenant, session_id), max_hz in fastest.items():
+            name = subject(FrameInterest, tenant=tenant, session=session_id)
+            await self._broker.publish(name, FrameInterest(max_hz=max_hz).SerializeToString())
 
     async def _subscribe(self) -> None:
         for key in list(self._subscriptions.keys() - self._viewers.keys()):
@@ -94,6 +102,9 @@ class FrameSource:
             )
 
     async def _on_frame(self, message: Msg) -> None:
+        if self._load.overloaded:
+            _shed.inc()
+            return
         tokens = tokens_of(Frame, message.subject)
         frame = Frame.FromString(message.data)
         for viewer in self._viewers.get((tokens["tenant"], tokens["session"]), ()):

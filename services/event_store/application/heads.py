@@ -1,11 +1,11 @@
-"""Heads of the logs somebody watches: one query for all of them, every second and whenever something was stored.
+"""Heads of the logs somebody watches: one query for all every second, and at once for those that have grown.
 
 Notices are wake-ups, not truth (log.md R12): what a watcher believes comes from this query alone.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -62,6 +62,8 @@ class Heads:
         self._place: Place | None = None
         self._watched: dict[Key, WatchedLog] = {}
         self._wake = asyncio.Event()
+        # Watched logs that may have grown since the last read.
+        self._grown: set[Key] = set()
         self._followers: set[asyncio.Event] = set()
 
     @contextlib.contextmanager
@@ -69,7 +71,7 @@ class Heads:
         """Keep a log's head level while the body runs; `kick` is set whenever it moves."""
         watched = self._watched.setdefault(key, WatchedLog(key))
         watched.kicks.add(kick)
-        self._wake.set()
+        self._look_at(key)
         _watched_logs.set(len(self._watched))
         try:
             yield watched
@@ -90,8 +92,9 @@ class Heads:
 
     def wake(self, grown: Sequence[Committed]) -> None:
         """Something was stored by this process."""
-        if any((item.tenant, item.session_id) in self._watched for item in grown):
-            self._wake.set()
+        for item in grown:
+            if (key := (item.tenant, item.session_id)) in self._watched:
+                self._look_at(key)
         for kick in self._followers:
             kick.set()
 
@@ -114,22 +117,30 @@ class Heads:
 
     async def keep_level(self) -> None:
         """Run until cancelled."""
+        loop = asyncio.get_running_loop()
+        all_due = loop.time()
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_S):
+                async with asyncio.timeout_at(all_due):
                     await self._wake.wait()
             self._wake.clear()
+            keys, self._grown = self._grown, set()
+            if loop.time() >= all_due:
+                all_due = loop.time() + POLL_S
+                keys = set(self._watched)
             try:
-                await self.read()
+                await self._read(keys)
             except SQLAlchemyError as error:
                 log.warning("heads cannot be read", error=repr(error))
             await asyncio.sleep(_GATHER_S)
 
-    async def read(self) -> None:
-        """One query for all watched logs; kicks whoever watches one that moved."""
-        if not self._watched:
-            return
-        for key, head in (await self._rows.heads(list(self._watched))).items():
+    def _look_at(self, key: Key) -> None:
+        self._grown.add(key)
+        self._wake.set()
+
+    async def _read(self, keys: Collection[Key]) -> None:
+        """One query; kicks whoever watches a log that moved."""
+        for key, head in (await self._rows.heads(keys)).items() if keys else ():
             # Nobody may watch it any more.
             if (watched := self._watched.get(key)) is not None:
                 watched.seen(head)

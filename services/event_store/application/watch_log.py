@@ -14,14 +14,16 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from google.protobuf.duration_pb2 import Duration
 from prometheus_client import Counter, Gauge
 
-from event_store.application.chunks import Chunks, Kinds
+from event_store.application.chunks import Chunk, Chunks, Kinds
 from event_store.application.find_log import FindLog, require_kept
 from event_store.application.frames import FrameSource
 from event_store.application.heads import Heads, WatchedLog
+from event_store.application.phases import Phases
 from event_store.gateways.event_rows import Head
 from milepost.errors.v1 import errors_pb2
 from milepost.event.v1.event_pb2 import EventKind
@@ -58,19 +60,22 @@ class WatchLog:
     find: FindLog
     heads: Heads
     chunks: Chunks
+    phases: Phases
     frames: FrameSource
     drain: asyncio.Event
     monotonic: Callable[[], float] = field(default=time.monotonic)
+    clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
     async def __call__(
         self, tenant: str, request: WatchEventsRequest, say_cursor: Callable[[int], None]
     ) -> AsyncIterator[bytes]:
         """Serialised WatchEventsResponse messages; `say_cursor` is called with the cursor before DRAINING.
 
-        Raises CallRefused: those of FindLog, WATCHER_TOO_SLOW, DRAINING.
+        Raises CallRefused: those of FindLog and of Phases, WATCHER_TOO_SLOW, DRAINING.
         """
         head = await self.find(tenant, request.session_id, cursor=request.after_seq)
         require_kept(head, request.after_seq)
+        await self.phases.require_known(head, request.phases)
         kick = asyncio.Event()
         with _watchers.track_inprogress(), contextlib.ExitStack() as stack:
             watched = stack.enter_context(self.heads.watching((tenant, request.session_id), kick))
@@ -97,6 +102,7 @@ class _Watch:
         self._use_case = use_case
         self._session_id = request.session_id
         self._kinds: Kinds = frozenset(request.kinds)
+        self._phases = request.phases
         self._policy = request.slow_policy or _MOVE
         self._watched = watched
         self._kick = kick
@@ -123,9 +129,7 @@ class _Watch:
             if self.cursor < head.head_seq:
                 if self._too_slow(head):
                     yield self._fell_behind(head)
-                chunk = await self._use_case.chunks.get(
-                    self._session_id, head.log_key, after=self.cursor, head_seq=head.head_seq, kinds=self._kinds
-                )
+                chunk = await self._next_chunk(head)
                 if chunk.response:
                     _sent.inc(len(chunk.response))
                     yield chunk.response
@@ -143,6 +147,18 @@ class _Watch:
                 continue
             await self._wait()
 
+    async def _next_chunk(self, head: Head) -> Chunk:
+        after, upto, window = self.cursor, head.head_seq, None
+        if self._phases:
+            window = await self._use_case.phases.next(head, self._phases, after=after)
+            if window is None or window.first_seq > upto:
+                return Chunk(last_seq=upto, response=b"", full=False)
+            after = max(after, window.first_seq - 1)
+            upto = min(upto, window.last_seq or upto)
+        return await self._use_case.chunks.get(
+            self._session_id, head.log_key, after=after, head_seq=upto, kinds=self._kinds, window=window
+        )
+
     async def _wait(self) -> None:
         """Until kicked or until the next heartbeat is due."""
         with contextlib.suppress(TimeoutError):
@@ -159,6 +175,7 @@ class _Watch:
     def _heartbeat(self, head: Head) -> bytes:
         self._beat_at = self._use_case.monotonic() + HEARTBEAT_S
         beat = Heartbeat(sent_seq=self.cursor, stored_head_seq=head.head_seq)
+        beat.server_time.FromDatetime(self._use_case.clock())
         lag_s = self._use_case.heads.ingest_lag_s
         if lag_s is not None:
             lag = Duration()

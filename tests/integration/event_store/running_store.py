@@ -172,6 +172,7 @@ class Store:
     """Where a store serves, and stubs."""
 
     def __init__(self, address: str) -> None:
+        self.address = address
         self.channel = grpc.aio.insecure_channel(address)
         self.events: Any = EventServiceStub(self.channel)
         self.blobs: Any = BlobServiceStub(self.channel)
@@ -258,7 +259,7 @@ async def running_store(folder: Path, nats_url: str, **changed: Any) -> AsyncIte
 
 
 class StoreProcess:
-    """A store in a process of its own, always on the same port."""
+    """A store in a process of its own; where it serves is known when it has started."""
 
     def __init__(self, folder: Path, nats_url: str, **changed: Any) -> None:
         self._settings = settings_of(folder, nats_url, **changed)
@@ -284,6 +285,13 @@ class StoreProcess:
         """Send a signal."""
         assert self._process is not None
         self._process.send_signal(number)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it has in memory now."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
 
     async def end(self, number: signal.Signals = signal.SIGKILL) -> int:
         """Send a signal and wait for the end; the exit code."""

@@ -14,7 +14,7 @@ from databases import url_of
 from event_store.application.find_log import INGESTION_WAIT_S
 from event_store.application.heads import Heads
 from event_store.application.ingest import Ingest
-from event_store.gateways.event_appends import EventAppends
+from event_store.gateways.event_appends import Committed, EventAppends
 from event_store.gateways.event_rows import EventRows
 from event_store.main import MIGRATIONS
 from milepost.event.v1 import event_service_pb2 as pb
@@ -122,6 +122,13 @@ async def test_while_the_broker_is_away_a_session_that_is_not_stored_is_unavaila
     broker.go_on()
 
 
+async def tell_of_another(heads: Heads) -> None:
+    """Notices of another log all the time: they must not keep anybody from looking around."""
+    while True:
+        heads.wake([Committed(DEFAULT_TENANT, "another", 1)])
+        await asyncio.sleep(0.01)
+
+
 async def test_a_growth_nobody_gives_notice_of_is_seen_within_a_second(
     js: JetStreamContext, broker: Broker, tmp_path: Path
 ) -> None:
@@ -133,8 +140,10 @@ async def test_a_growth_nobody_gives_notice_of_is_seen_within_a_second(
         tasks = [
             asyncio.create_task(Ingest(ingesting, EventAppends(engine, asyncio.Lock()), lambda _: None)()),
             asyncio.create_task(heads.keep_level()),
+            asyncio.create_task(tell_of_another(heads)),
         ]
-        with heads.watching((DEFAULT_TENANT, "s"), kick) as watched:
+        another = heads.watching((DEFAULT_TENANT, "another"), asyncio.Event())
+        with heads.watching((DEFAULT_TENANT, "s"), kick) as watched, another:
             for n in range(2):
                 await log.append(*lines(str(n)))
                 async with asyncio.timeout(3):

@@ -1,12 +1,13 @@
 """Frames beside the events: on request, thinned, never instead of an event (contracts.md, rule 8)."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from running_store import Log, Store, completed, lines
+from running_store import PATIENCE_S, Log, Store, completed, lines, metric
 
 from broker import Broker
 from milepost.event.v1.frame_pb2 import BoundingBox, Frame, FrameInterest, FrameOptions
@@ -113,3 +114,42 @@ async def test_interest_ends_with_the_last_viewer(js: JetStreamContext, worker: 
     with pytest.raises(asyncio.TimeoutError):
         while True:
             await interest.next_msg(timeout=2.5)
+
+
+async def test_under_load_frames_go_first_and_events_come_all_the_same(
+    js: JetStreamContext, worker: Client, store: Store
+) -> None:
+    log = Log(js, "s")
+    await log.append(*lines("a"))
+    interest = await worker.subscribe(INTEREST)
+    shed = metric("milepost_frames_shed_total")
+
+    async def publish() -> None:
+        while True:
+            await worker.publish(FRAMES, frame(1))
+            await worker.flush()
+
+    async def be_late() -> None:
+        """The store lives on this loop."""
+        while True:
+            time.sleep(0.3)  # noqa: ASYNC251 - what a loop that cannot keep up looks like
+            await asyncio.sleep(0.1)
+
+    async with store.watching("s", frames=FrameOptions(max_hz=30)) as watch:
+        await interest.next_msg(timeout=10)
+        publishing = asyncio.create_task(publish())
+        await watch.until("frame")
+        loading = asyncio.create_task(be_late())
+        async with asyncio.timeout(PATIENCE_S):
+            while metric("milepost_frames_shed_total") <= shed + 10:
+                await asyncio.sleep(0)
+        sent_before = len(watch.messages)
+        for n in range(3):
+            await log.append(*lines(f"{n}"))
+            await watch.until_seq(log.head)
+        # What was on its way when the load came may still have arrived.
+        frames = [message for message in watch.messages[sent_before:] if message.HasField("frame")]
+        assert len(frames) < 5
+        loading.cancel()
+        await watch.until("frame")
+        publishing.cancel()

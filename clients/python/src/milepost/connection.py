@@ -31,6 +31,8 @@ _CHANNEL_OPTIONS = (
     # The servers permit a ping every 10 s; a dead peer is noticed within 20 s of an open call.
     ("grpc.keepalive_time_ms", 15_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    # A minute unless it is said, whatever the line above says.
+    ("grpc.http2.ping_timeout_ms", 5_000),
     # A server that is restarted is back within seconds; gRPC's default waits up to two minutes to look for it.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 5_000),

@@ -6,7 +6,7 @@ at once are in event_queries.py.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import TypeVar, cast
 
@@ -17,6 +17,7 @@ from milepost.event.v1.event_pb2 import Event, EventKind
 from milepost.event.v1.event_service_pb2 import (
     GetHeadRequest,
     GetHeadResponse,
+    PhaseSelector,
     Position,
     ReadEventsRequest,
     ReadOrder,
@@ -85,22 +86,30 @@ class Events(EventQueries):
         *,
         after_seq: int = 0,
         kinds: Sequence[EventKind.ValueType] = (),
+        phases: Sequence[str | int] = (),
         frames: FrameOptions | None = None,
         slow_policy: SlowWatcherPolicy.ValueType = SlowWatcherPolicy.SLOW_WATCHER_POLICY_MOVE_TO_HISTORY,
     ) -> AsyncGenerator[WatchItem, None]:
         """Follow a session's log from the event after `after_seq`: history, then live, until it ends.
 
-        Gives out each event (of `kinds`; none: all) once and in order, and between them the marks of the
-        stream and, when `frames` asks for them, vehicle positions. The last item is Terminal. CaughtUp may
-        come again after a broken connection. Raises LogGapError when the server leaves an event out, and the
-        MilepostError of a refusal or of a server that stayed away.
+        Gives out each event once and in order, and between them the marks of the stream and, when `frames` asks
+        for them, vehicle positions. `kinds`, and `phases` of the plan by name or index, leave out what is of none
+        of them; empty: nothing. The last item is Terminal. CaughtUp may come again after a broken connection.
+        Raises LogGapError when the server leaves an event out, and the MilepostError of a refusal or of a server
+        that stayed away.
         """
-        cursor = WatchCursor(session_id, after_seq, filtered=bool(kinds))
+        cursor = WatchCursor(session_id, after_seq, filtered=bool(kinds or phases))
+        selectors = [PhaseSelector(name=it) if isinstance(it, str) else PhaseSelector(index=it) for it in phases]
 
         def connect() -> grpc.aio.UnaryStreamCall[WatchEventsRequest, WatchEventsResponse]:
             return self._stub.WatchEvents(
                 WatchEventsRequest(
-                    session_id=session_id, after_seq=cursor.seq, kinds=kinds, slow_policy=slow_policy, frames=frames
+                    session_id=session_id,
+                    after_seq=cursor.seq,
+                    kinds=kinds,
+                    slow_policy=slow_policy,
+                    frames=frames,
+                    phases=selectors,
                 )
             )
 
@@ -112,10 +121,18 @@ class Events(EventQueries):
                         return
 
     async def watch_all(
-        self, *, after: Position | None = None, kinds: Sequence[EventKind.ValueType] = ()
+        self,
+        *,
+        after: Position | None = None,
+        kinds: Sequence[EventKind.ValueType] = (),
+        session_ids: Sequence[str] = (),
+        labels: Mapping[str, str] | None = None,
     ) -> AsyncGenerator[WatchAllEventsResponse, None]:
-        """Follow the logs of all sessions in stored order, from after a position; never ends by itself."""
-        request = WatchAllEventsRequest(after_position=after, kinds=kinds)
+        """Follow the logs of all sessions, or of these, or of those with all of these labels, in stored order.
+
+        Begins after a position; never ends by itself.
+        """
+        request = WatchAllEventsRequest(after_position=after, kinds=kinds, session_ids=session_ids, labels=labels)
         async with aclosing(self._following(lambda: self._stub.WatchAllEvents(request))) as messages:
             async for message in messages:
                 yield message
