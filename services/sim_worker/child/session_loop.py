@@ -6,11 +6,9 @@ At a boundary, between two steps: the journal, what the worker asks for, standin
 the process is made there and goes on from there.
 """
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final, TypeAlias
 
 from milepost.child.v1.child_pb2 import (
@@ -21,7 +19,6 @@ from milepost.child.v1.child_pb2 import (
     Halted,
     Plan,
     RebaseDue,
-    Started,
     ToChild,
     Woken,
 )
@@ -35,6 +32,7 @@ from sim_worker.child.framing import UNASKED
 from sim_worker.child.grid import Grid
 from sim_worker.child.observe import frame_of
 from sim_worker.child.requests import Requests
+from sim_worker.child.started import started
 from sim_worker.child.worker_link import WorkerLink
 
 # The worker hears something at least this often unless a single step takes longer, seconds.
@@ -47,8 +45,6 @@ _STRIDE_S: Final = 0.01
 _LOOK_PERIOD_S: Final = 0.005
 # Between two looks while a process does something for the simulation and that stands, seconds.
 _HELPED_PERIOD_S: Final = 0.02
-# Environment that takes part in the result (sumo.md, "libm").
-_RESULT_ENVIRONMENT: Final = ("GLIBC_TUNABLES",)
 
 Reason: TypeAlias = CompletionReason.ValueType
 
@@ -109,15 +105,7 @@ class SessionLoop:
         self.step = self._durable_step = plan.resumption.step if plan.state_file else 0
         self.sim_time_s = clock.begin_time_s
         self._grid = Grid.of(time_s=clock.begin_time_s, step=self.step, step_length_s=clock.step_length_s)
-        started = Started(
-            begin_time_s=self._grid.time_s(0),
-            step_length_s=clock.step_length_s,
-            sumo_version=clock.sumo_version,
-            arguments=plan.arguments,
-            environment=[f"{name}={os.environ[name]}" for name in _RESULT_ENVIRONMENT if name in os.environ],
-            processor=_processor(),
-        )
-        self._tell(FromChild(started=started))
+        self._tell(FromChild(started=started(plan, clock, begin_time_s=self._grid.time_s(0))))
         self._chronicle = Chronicle(plan, self._engine, self._grid, self._tell)
         self._requests = Requests(self._engine, self._chronicle, self._copies, self._tell)
         if plan.state_file:
@@ -194,9 +182,12 @@ class SessionLoop:
     def _stand_to_be_rebased(self) -> None:
         """Until told to leave; a copy that wakes meanwhile goes on. First of all here, so that it can be repeated."""
         self._rebasing = True
-        self._tell(FromChild(rebase_due=RebaseDue(step=self.step, sim_time_s=self.sim_time_s)))
+        self._tell_rebase_due()
         while self._rebasing and not self._stopping:
             self._look(wait_s=self._patience_s())
+
+    def _tell_rebase_due(self) -> None:
+        self._tell(FromChild(rebase_due=RebaseDue(step=self.step, sim_time_s=self.sim_time_s)))
 
     def _look_ahead(self) -> None:
         """Find the next step at which something is to be told, and the next at which something is to be done."""
@@ -296,18 +287,15 @@ class SessionLoop:
         plan.arguments[:] = self._plan.arguments
         plan.engine, plan.interval_steps = self._plan.engine, self._plan.interval_steps
         plan.state_file = self._plan.state_file
-        self._stopping = self._rebasing = False
+        self._stopping = False
+        # Whether that is still to be done here: the file may have been found not to load meanwhile.
+        self._rebasing = self._rebasing and next_rebase(plan, self.step - 1) == self.step
         self._durable_step = self._chronicle.closed_step
         self._frame_period_s = 0.0
         self._chronicle.rebase(plan)
         self._follow(plan)
         self._tell(FromChild(woken=Woken(step=self.step, sim_time_s=self.sim_time_s)))
-        self._requests.replay(self.step)
-
-
-def _processor() -> str:
-    """Model of the processor; empty where the kernel does not say."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return ""
+        if self._rebasing:
+            self._tell_rebase_due()
+        else:
+            self._requests.replay(self.step)
