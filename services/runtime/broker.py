@@ -26,6 +26,8 @@ log = structlog.get_logger()
 REQUEST_TIMEOUT_S = 2.0
 # How long to wait between two attempts to reach the broker, seconds.
 RECONNECT_WAIT_S = 0.25
+# Between two tries to cancel what goes on connecting, seconds.
+_CANCEL_AGAIN_S = 0.1
 # Default size of the log on the broker; it is purged behind the store, so this is a buffer, not an archive.
 LOG_MAX_BYTES = 8 * 1024**3
 
@@ -82,6 +84,12 @@ async def disconnect(client: Client) -> None:
     """Close a connection; a broker that goes away at this moment breaks the farewell, not the stop."""
     with contextlib.suppress(nats.errors.Error, OSError):
         await client.close()
+    # One that breaks while it is being closed leaves a task behind that connects for ever, and that takes a
+    # cancellation for something else now and then: the process would never end.
+    connecting: asyncio.Task[None] | None = client._reconnection_task  # noqa: SLF001
+    while connecting is not None and not connecting.done():
+        connecting.cancel()
+        await asyncio.wait({connecting}, timeout=_CANCEL_AGAIN_S)
 
 
 async def _on_error(error: Exception) -> None:

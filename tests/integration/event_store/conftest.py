@@ -1,6 +1,5 @@
 """Fixtures: an event store of the test's own, in this process, on a real broker."""
 
-import contextlib
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from running_store import Store, running_store
 
 from broker import Broker
 from databases import KINDS, chosen
-from runtime.broker import connect, ensure_streams, jetstream
+from runtime.broker import connect, disconnect, ensure_streams, jetstream
 
 
 @pytest.fixture(params=KINDS, autouse=True)
@@ -31,8 +30,7 @@ async def js(broker: Broker) -> AsyncIterator[JetStreamContext]:
     context = jetstream(client)
     await ensure_streams(context)
     yield context
-    with contextlib.suppress(OSError):
-        await client.close()
+    await disconnect(client)
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ from milepost.scenario.v1.scenario_service_pb2_grpc import ScenarioServiceStub
 from milepost.session.v1 import session_service_pb2 as pb
 from milepost.session.v1.session_pb2 import Execution, Session, SessionSpec
 from milepost.session.v1.session_service_pb2_grpc import SessionServiceStub
-from runtime.broker import connect, ensure_streams, jetstream
+from runtime.broker import connect, disconnect, ensure_streams, jetstream
 from runtime.process import Lifetime
 from runtime.settings import DEFAULT_TENANT
 from session_api.main import serve
@@ -208,7 +208,7 @@ async def running_api(
                 yield api
             finally:
                 await api.channel.close()
-                await client.close()
+                await disconnect(client)
 
 
 @contextlib.asynccontextmanager
