@@ -37,8 +37,7 @@ from sim_worker.child.worker_link import WorkerLink
 
 # The worker hears something at least this often unless a single step takes longer, seconds.
 ALIVE_PERIOD_S: Final = 0.5
-# How long SUMO steps without coming back, seconds: coming back costs small networks 2 %, and a command waits as
-# long as this, or for one step.
+# How long SUMO steps without coming back, seconds: it costs small networks 2 %; a command waits as long, or one step.
 _STRIDE_S: Final = 0.01
 # Between two looks at the worker's messages and at what is due, seconds: a look at every step would cost small
 # networks 2 %.
