@@ -1,6 +1,7 @@
 """Fixtures for every folder: a real broker, and a patient wait for conditions."""
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -10,8 +11,25 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from broker import Broker, running_broker
+from databases import KINDS
 
 PATIENCE_S = 30.0
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What says little of the database runs on the first kind alone, unless kinds were asked for."""
+    if "MILEPOST_TEST_DATABASES" in os.environ:
+        return
+    left_out = [
+        item
+        for item in items
+        if item.get_closest_marker("any_database")
+        and isinstance(item, pytest.Function)
+        and item.callspec.params["database"] != KINDS[0]
+    ]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -69,11 +70,11 @@ class Postgres:
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
+                    *_as(self._user),
                     str(self._binaries / "postgres"),
                     *("-D", str(self.folder / "data"), "-k", str(self.folder)),
                     *("-h", "", "-c", "max_connections=200", *self._options),
                 ],
-                user=self._user,
                 cwd="/",
                 stdout=log,
                 stderr=log,
@@ -140,12 +141,25 @@ class Postgres:
 
     def _run(self, name: str, *arguments: str) -> None:
         subprocess.run(
-            [str(self._binaries / name), *arguments, "-D", str(self.folder / "data")],
-            user=self._user,
+            [*_as(self._user), str(self._binaries / name), *arguments, "-D", str(self.folder / "data")],
             cwd="/",
             check=True,
             capture_output=True,
         )
+
+
+def _as(user: str | None) -> list[str]:
+    """What comes before a command that a user is to run.
+
+    `Popen(user=…)` would fork this process, whose threads (gRPC's) do not bear it.
+    """
+    if user is None:
+        return []
+    become = (
+        "import os, pwd, sys; who = pwd.getpwnam(sys.argv[1]); os.setgid(who.pw_gid); os.setuid(who.pw_uid); "
+        "os.execv(sys.argv[2], sys.argv[2:])"
+    )
+    return [sys.executable, "-c", become, user]
 
 
 class Disk:

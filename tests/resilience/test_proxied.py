@@ -185,7 +185,7 @@ async def _stored(address: str, session_id: str) -> list[Event]:
         return [event async for event in client.events.read(session_id)]
 
 
-@pytest.mark.parametrize("stores", [one_store, two_replicas])
+@pytest.mark.parametrize("stores", [pytest.param(one_store, marks=pytest.mark.long), two_replicas])
 async def test_watchers_behind_bad_connections_see_every_event_once_and_know_when_they_are_behind(
     js: JetStreamContext, broker: Broker, tmp_path: Path, stores: Stores
 ) -> None:

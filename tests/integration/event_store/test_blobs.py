@@ -14,6 +14,8 @@ from running_store import PATIENCE_S, Log, Store, lines, refusal, running_store
 from broker import Broker
 from milepost.blob.v1 import blob_service_pb2 as pb
 
+pytestmark = pytest.mark.any_database
+
 LIMIT_BYTES = 3_000_000
 CONTENT = random.Random(1).randbytes(700_001)
 # What compresses to next to nothing.

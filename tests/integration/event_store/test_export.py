@@ -32,6 +32,8 @@ from milepost.session.v1.session_pb2 import SessionSpec
 from runtime.settings import DEFAULT_TENANT
 from session_log.codec import record
 
+pytestmark = pytest.mark.any_database
+
 HOSTILE = (
     '=HYPERLINK("http://evil")',
     "a,b;c\td",

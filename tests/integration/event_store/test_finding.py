@@ -23,6 +23,8 @@ from runtime.database import open_database
 from runtime.settings import DEFAULT_TENANT
 from session_log.writer import LostRace
 
+pytestmark = pytest.mark.any_database
+
 
 async def _head_seq(store: Store, session_id: str) -> int:
     return (await store.events.GetHead(pb.GetHeadRequest(session_id=session_id))).head_seq

@@ -14,6 +14,8 @@ from milepost.event.v1.frame_pb2 import BoundingBox, Frame, FrameInterest, Frame
 from runtime.broker import connect, subject
 from runtime.settings import DEFAULT_TENANT
 
+pytestmark = pytest.mark.any_database
+
 FRAMES = subject(Frame, tenant=DEFAULT_TENANT, session="s")
 INTEREST = subject(FrameInterest, tenant=DEFAULT_TENANT, session="s")
 

@@ -4,11 +4,14 @@ import asyncio
 import time
 from pathlib import Path
 
+import pytest
 from nats.js import JetStreamContext
 from running_store import Log, Store, ingestion_held_up, interval, lines
 
 from broker import Broker
 from milepost.event.v1.event_pb2 import EventKind
+
+pytestmark = pytest.mark.any_database
 
 INTERVALS = EventKind.EVENT_KIND_INTERVAL_CLOSED
 

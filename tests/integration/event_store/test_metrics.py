@@ -18,6 +18,8 @@ from milepost.session.v1.session_pb2 import ForkOrigin, PlannedPhase, SessionSpe
 from runtime.settings import DEFAULT_TENANT
 from session_log.codec import record
 
+pytestmark = pytest.mark.any_database
+
 SPEC = SessionSpec(
     interval_steps=10,
     plan=[PlannedPhase(name="warm", duration_s=25), PlannedPhase(name="rush", duration_s=75)],

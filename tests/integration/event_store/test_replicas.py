@@ -49,7 +49,9 @@ async def two_processes(tmp_path: Path, broker: Broker) -> AsyncIterator[tuple[S
             await first.end()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.long), signal.SIGTERM]
+)
 async def test_another_takes_over_within_seconds_and_nothing_is_lost(
     js: JetStreamContext, broker: Broker, tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -26,6 +26,8 @@ from broker import Broker
 from milepost.event.v1 import event_service_pb2 as pb
 from milepost.event.v1.event_pb2 import EventKind
 
+pytestmark = pytest.mark.any_database
+
 MIB = 1024 * 1024
 INTERVALS = EventKind.EVENT_KIND_INTERVAL_CLOSED
 DISCONNECT = pb.SLOW_WATCHER_POLICY_DISCONNECT

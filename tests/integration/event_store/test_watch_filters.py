@@ -22,6 +22,8 @@ from milepost.scenario.v1.scenario_pb2 import Scene
 from milepost.session.v1.session_pb2 import ForkOrigin, PlannedPhase, SessionSpec
 from session_log.codec import record
 
+pytestmark = pytest.mark.any_database
+
 INTERVALS = EventKind.EVENT_KIND_INTERVAL_CLOSED
 SPEC = SessionSpec(plan=[PlannedPhase(name=name, duration_s=10) for name in ("warm", "measure", "cool")])
 WARM, MEASURE, COOL = pb.PhaseSelector(name="warm"), pb.PhaseSelector(index=1), pb.PhaseSelector(name="cool")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from running_api import Api, refusal
 
 from milepost.dispatch.v1.dispatch_pb2 import WorkerPresence
@@ -17,6 +18,8 @@ from milepost.event.v1.event_pb2 import (
 from milepost.session.v1 import session_service_pb2 as pb
 from milepost.session.v1.session_pb2 import Failure, FailureReason
 from runtime.broker import subject
+
+pytestmark = pytest.mark.any_database
 
 POOL = "sumo-1_28_0"
 

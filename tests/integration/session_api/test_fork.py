@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from typing import Any
 
+import pytest
 from running_api import BEGIN_S, Api, PlayedWorker, refusal
 
 from milepost.event.v1.event_pb2 import ForkPast, SessionCompleted
@@ -11,6 +12,8 @@ from milepost.intervention.v1.intervention_pb2 import Intervention, ScaleDemand
 from milepost.session.v1 import session_service_pb2 as pb
 from milepost.session.v1.session_pb2 import SessionState
 from runtime.blobs import Blobs
+
+pytestmark = pytest.mark.any_database
 
 DEADLINE_S = 20
 

@@ -25,6 +25,8 @@ from session_api.main import MIGRATIONS
 from session_log.codec import BatchHeaders, LogMessage, events, record
 from session_log.writer import LogWriter, Place
 
+pytestmark = pytest.mark.any_database
+
 TENANT, POOL = "t", "p"
 
 

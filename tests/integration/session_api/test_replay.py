@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import zstandard
 from google.protobuf.message import Message
 from running_api import BEGIN_S, Api, refusal
@@ -12,6 +13,8 @@ from milepost.dispatch.v1.dispatch_pb2 import ReplayAnswer, ReplayRequest, RunVe
 from milepost.session.v1 import session_service_pb2 as pb
 from milepost.state.v1.state_pb2 import SimulationState
 from runtime.broker import subject
+
+pytestmark = pytest.mark.any_database
 
 POOL = "sumo-1_28_0"
 DEADLINE_S = 20

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Awaitable
 from typing import Any
 
+import pytest
 from running_api import BEGIN_S, Api, PlayedWorker, refusal
 
 from milepost.dispatch.v1.dispatch_pb2 import WorkerAnswer, WorkerQuestion
@@ -12,6 +13,8 @@ from milepost.event.v1.event_pb2 import CommandApplied, CommandRejected, Paused,
 from milepost.session.v1 import session_service_pb2 as pb
 from milepost.session.v1.session_pb2 import SessionState
 from runtime.broker import subject
+
+pytestmark = pytest.mark.any_database
 
 DEADLINE_S = 20
 

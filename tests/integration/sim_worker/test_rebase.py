@@ -76,6 +76,7 @@ async def test_what_is_lost_goes_on_from_the_newest_file_and_equals_the_undistur
     assert simulated(log) == simulated(undisturbed)
 
 
+@pytest.mark.long
 async def test_without_its_files_it_takes_the_same_way_from_the_origin(stage: Rig, undisturbed: list[Event]) -> None:
     async with stage.worker("w-origin"):
         session_id = await stage.create(spec(), paced(80), end_s=END_S)
