@@ -32,8 +32,8 @@ CASES = FEATURES | {name: Hard(interventions=asked) for name, asked in CHANGES.i
 
 # What SUMO's state files get wrong most often, and what they forget: in every `make test`.
 OFTEN = {
-    *("actuated signals", "sublane", "walks", "parking areas", "scale", "teleports", "Poisson flows"),
-    *("signal state", "closed lanes", "added vehicles"),
+    *("actuated signals", "sublane", "walks", "scale", "teleports"),
+    *("signal state", "closed lanes"),
 }
 
 # There it stands, is changed and marked; it dies some intervals later, and stands once more before the end.
