@@ -90,7 +90,7 @@ class _Town:
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 directory = (process / "cwd").readlink()
-                if directory.is_relative_to(self.running.folder) and f".{session_id}." in directory.name:
+                if directory.is_relative_to(self.running.folder) and f".{session_id}." in str(directory):
                     found.append((_start_ticks(process), int(process.name)))
         return [pid for _, pid in sorted(found)]
 
