@@ -84,20 +84,29 @@ class _Town:
         """The last event of the log that is stored."""
         return await anext(self.client.events.read(session_id, descending=True, page_size=1))
 
-    def processes(self, session_id: str) -> list[int]:
-        """The one that simulates a session, then its sleeping copies: all stand in its directory, the oldest runs."""
-        found: list[tuple[int, int]] = []
+    def processes(self, session_id: str) -> dict[int, int]:
+        """What a session's processes, its sleeping copies too, have used of processors so far, in ticks, by pid."""
+        found: dict[int, int] = {}
         for process in Path("/proc").glob("[0-9]*"):
+            # Whoever ends while it is looked at is none of them.
             with suppress(OSError):
                 directory = (process / "cwd").readlink()
                 if directory.is_relative_to(self.running.folder) and f".{session_id}." in str(directory):
-                    found.append((_start_ticks(process), int(process.name)))
-        return [pid for _, pid in sorted(found)]
+                    found[int(process.name)] = _ticks(process)
+        return found
+
+    async def simulating(self, session_id: str) -> int:
+        """The pid of the one that simulates: of all in the session's directory, it works while the others sleep."""
+        before = self.processes(session_id)
+        await asyncio.sleep(_AFTER_COPY_S)
+        after = self.processes(session_id)
+        return max(after, key=lambda pid: after[pid] - before.get(pid, 0))
 
 
-def _start_ticks(process: Path) -> int:
-    """Field 22 of proc(5)'s stat; the name before it may hold anything."""
-    return int((process / "stat").read_text().rpartition(")")[2].split()[19])
+def _ticks(process: Path) -> int:
+    """utime and stime of proc(5)'s stat, its fields 14 and 15; the name before them may hold anything."""
+    fields = (process / "stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
 
 
 @asynccontextmanager
@@ -156,8 +165,7 @@ async def _child_kills(town: _Town) -> None:
     backs: list[tuple[float, _Comeback]] = []
     for _ in range(CHILD_KILLS):
         await _until(lambda: len(town.processes(session_id)) > 1)
-        child = town.processes(session_id)[0]
-        await asyncio.sleep(_AFTER_COPY_S)
+        child = await town.simulating(session_id)
         last = await town.latest(session_id)
         killed = time.time()
         os.kill(child, signal.SIGKILL)
