@@ -30,6 +30,9 @@ UNREACHABLE = (
 )
 """What nats-py raises while the broker cannot answer; none of it says whether a request was carried out."""
 
+# A log whose last message begins up to here is read without the store, one request for each message.
+YOUNG_EVENTS = 32
+
 _STREAM = binding(EventBatch).stream
 
 
@@ -41,6 +44,19 @@ async def read_tail(js: JetStreamContext, tenant: str, session_id: str, *, after
         messages.append(_decode(raw))
         position = messages[-1].stream_seq
     return messages
+
+
+async def read_young(js: JetStreamContext, tenant: str, session_id: str) -> list[LogMessage]:
+    """The session's messages from the first on; none when the broker does not hold them all, or they are many."""
+    name = subject(EventBatch, tenant=tenant, session=session_id)
+    try:
+        raw = await js.get_msg(_STREAM, subject=name)
+    except (NotFoundError, *UNREACHABLE):
+        return []
+    if _decode(raw).headers.first_seq > YOUNG_EVENTS:
+        return []
+    messages = await read_tail(js, tenant, session_id, after_stream_seq=0)
+    return messages if messages and messages[0].headers.first_seq == 1 else []
 
 
 async def last_stream_seq(js: JetStreamContext, tenant: str, session_id: str) -> int:

@@ -1,6 +1,7 @@
 """Reading a whole log: the store up to its head, then what the broker has beyond it (log.md R15).
 
-While the store does not answer, a log the broker still holds from its first event is read from the broker alone.
+A log that has just begun, and while the store does not answer any that the broker still holds from its first event,
+is read from the broker alone: what was appended a moment ago would wait for being stored.
 """
 
 import asyncio
@@ -23,8 +24,8 @@ from milepost.event.v1.event_pb2 import (
 )
 from milepost.event.v1.event_service_pb2 import GetHeadRequest, ReadEventsRequest
 from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
-from session_log.broker_log import read_tail
-from session_log.codec import events
+from session_log.broker_log import read_tail, read_young
+from session_log.codec import LogMessage, events
 from session_log.domain.fold import SessionLife
 from session_log.facts import fold_event
 from session_log.fold_past import past_of, wish_after
@@ -149,6 +150,8 @@ class LogReader:
         self, tenant: str, session_id: str, kinds: Sequence[int], *, after_seq: int = 0
     ) -> tuple[list[Event], Place, int]:
         """Events, where the log ends, and its `oldest_seq`."""
+        if young := await read_young(self._js, tenant, session_id):
+            return *_joined(session_id, [], Place(), young), 1
         while True:
             stored = await self._read_store(session_id, kinds, after_seq)
             if stored is not None:
@@ -200,9 +203,16 @@ class LogReader:
         self, tenant: str, session_id: str, stored: list[Event], place: Place
     ) -> tuple[list[Event], Place]:
         """Stored events, all that the broker has after them, and where that ends."""
-        known = list(stored)
-        for message in await read_tail(self._js, tenant, session_id, after_stream_seq=place.stream_seq):
-            if message.headers.first_seq == place.seq + 1:
-                known.extend(events(session_id, message))
-                place = place.after(message)
-        return known, place
+        tail = await read_tail(self._js, tenant, session_id, after_stream_seq=place.stream_seq)
+        return _joined(session_id, stored, place, tail)
+
+
+def _joined(
+    session_id: str, stored: list[Event], place: Place, tail: Sequence[LogMessage]
+) -> tuple[list[Event], Place]:
+    known = list(stored)
+    for message in tail:
+        if message.headers.first_seq == place.seq + 1:
+            known.extend(events(session_id, message))
+            place = place.after(message)
+    return known, place

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from event_store.application.heads import Heads
@@ -25,8 +26,9 @@ PAGE_EVENTS = 1000
 PAGE_BYTES = 512 * 1024
 # A sign of life at least this often, seconds.
 ALIVE_S = 4.0
-# How long to gather what is stored before it is read, seconds: followers of everything are projections.
-GATHER_S = 0.05
+# The least time from one look to the next, seconds: followers of everything are projections. What comes after a
+# quiet moment waits for nothing.
+LOOK_PERIOD_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class FollowAll:
     rows: EventRows
     heads: Heads
     drain: asyncio.Event
+    monotonic: Callable[[], float] = time.monotonic
 
     async def __call__(self, tenant: str, request: WatchAllEventsRequest) -> AsyncIterator[WatchAllEventsResponse]:
         """Runs until cancelled. Raises CallRefused: DRAINING, and CURSOR_BEYOND_HEAD for a position never stored."""
@@ -43,6 +46,7 @@ class FollowAll:
         wanted = WantedEvents.of(self.rows, kinds=request.kinds, session_ids=request.session_ids, labels=request.labels)
         with self.heads.following_all(kick):
             while True:
+                looked = self.monotonic()
                 if self.drain.is_set():
                     raise CallRefused(errors_pb2.ERROR_REASON_DRAINING, "this server stops", retry_after_s=0.1)
                 stretch = await self.rows.read_all(
@@ -62,7 +66,7 @@ class FollowAll:
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(ALIVE_S):
                             await kick.wait()
-                    await asyncio.sleep(GATHER_S)
+                    await asyncio.sleep(max(0.0, LOOK_PERIOD_S - (self.monotonic() - looked)))
                     kick.clear()
 
 

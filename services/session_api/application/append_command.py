@@ -31,7 +31,7 @@ from session_log.codec import BatchHeaders, LogMessage, events, record
 from session_log.domain.lifecycle import UNCLAIMED, IllegalVerb, State, require_legal
 from session_log.facts import verb_of
 from session_log.reader import LogReader, LogSoFar, UnknownSession
-from session_log.writer import LogWriter, LostRace
+from session_log.writer import LogWriter, LostRace, Place
 
 # How often a command that meets other writers is decided anew. Measured: 1 to 3 tries are usual.
 MAX_TRIES = 20
@@ -83,6 +83,8 @@ class Appended:
     command_id: str
     seq: int
     """An answer reflects at least this event."""
+    place: Place | None = None
+    """Where the log ended with it; None when it was there before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +111,12 @@ class AppendCommand:
             require_legal_now(log, command)
             follow = await decide(log)
             try:
-                seq = await self._append(caller.tenant, session_id, log, command, follow)
+                place = await self._append(caller.tenant, session_id, log, command, follow)
             except LostRace:
                 continue
             if follow.order:
                 await self.orders.publish_soon(tenant=caller.tenant, session_id=session_id, pool=log.created.pool)
-            return Appended(session_id, command.command_id, seq)
+            return Appended(session_id, command.command_id, place.seq, place)
         raise CallRefused(
             errors_pb2.ERROR_REASON_CONTENDED, f"session {session_id!r} is written to too fast", retry_after_s=0.5
         )
@@ -185,7 +187,7 @@ class AppendCommand:
 
     async def _append(
         self, tenant: str, session_id: str, log: LogSoFar, command: CommandRequested, follow: Follow
-    ) -> int:
+    ) -> Place:
         records = [record(command), *follow.records]
         run = log.life.run if follow.run is None else follow.run
         nonce, now = uuid.uuid4().hex, self.clock()
@@ -196,7 +198,7 @@ class AppendCommand:
         headers = BatchHeaders(log.place.seq + 1, run, log.life.attempt, nonce, now)
         message = LogMessage(place.stream_seq, headers, EventBatch(records=records))
         await self.sessions.apply([(tenant, event) for event in events(session_id, message)])
-        return place.seq
+        return place
 
 
 def name_command(command: CommandRequested, caller: Caller) -> None:

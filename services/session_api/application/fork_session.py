@@ -105,10 +105,10 @@ class ForkSession:
             return await self.places.end(tenant, parent, log)
         # Of the same request id the same checkpoint: a retry forks where the first try did.
         own = Caller(tenant, str(uuid.uuid5(uuid.UUID(caller.request_id), "checkpoint")), caller.wait_s)
-        made, _ = await self.checkpoints.create(own, parent, CheckpointCommand(name="fork"))
+        made = await self.checkpoints.make(own, parent, CheckpointCommand(name="fork"))
         if made is None:
             raise not_stored_yet("the checkpoint to fork at is on its way; ask again with the same request_id")
-        return await self.places.checkpoint(tenant, parent, log, made.checkpoint_id)
+        return await self.places.checkpoint(tenant, parent, log, made)
 
     async def _created(
         self, caller: Caller, request: ForkSessionRequest, log: LogSoFar, place: Place

@@ -13,8 +13,17 @@ from milepost.event.v1.event_pb2 import (
     PinCommand,
 )
 from milepost.session.v1.session_pb2 import Session
-from session_api.application.append_command import BY_WORKER, AppendCommand, Caller, Follow, done, name_command
+from session_api.application.append_command import (
+    BY_WORKER,
+    AppendCommand,
+    Appended,
+    Caller,
+    Follow,
+    done,
+    name_command,
+)
 from session_api.application.places import Places, find_checkpoint
+from session_api.application.read_outcome import ReadOutcome, outcome_among
 from session_log.reader import LogSoFar
 
 
@@ -24,6 +33,7 @@ class KeepCheckpoint:
 
     append: AppendCommand
     places: Places
+    read_outcome: ReadOutcome
 
     async def create(
         self, caller: Caller, session_id: str, asked: CheckpointCommand
@@ -32,6 +42,32 @@ class KeepCheckpoint:
 
         Raises as AppendCommand, and CallRefused(COMMAND_REJECTED).
         """
+        checkpoint_id, appended = await self._ask(caller, session_id, asked)
+        session = await self.append.settled(caller, appended)
+        for one in session.checkpoints:
+            if one.checkpoint_id == checkpoint_id:
+                made = Checkpoint()
+                made.CopyFrom(one)
+                return made, session
+        return None, session
+
+    async def make(self, caller: Caller, session_id: str, asked: CheckpointCommand) -> str | None:
+        """The id of a checkpoint that stands in the log, though the projection may not know; None as above.
+
+        Raises as `create`.
+        """
+        checkpoint_id, appended = await self._ask(caller, session_id, asked)
+        if appended.place is not None:
+            read = await self.read_outcome(
+                caller.tenant, session_id, appended.command_id, after=appended.place, timeout_s=caller.patience_s
+            )
+            settled = outcome_among(read, appended.command_id)
+            if settled is not None and settled.HasField("command_applied"):
+                return checkpoint_id
+        # It was asked for before, or was rejected: the projection says it, and why.
+        return checkpoint_id if await self.append.outcome(caller, appended) is not None else None
+
+    async def _ask(self, caller: Caller, session_id: str, asked: CheckpointCommand) -> tuple[str, Appended]:
         command = CommandRequested(checkpoint=asked)
         name_command(command, caller)
         # From the command's id, so that a retry names the same.
@@ -40,13 +76,7 @@ class KeepCheckpoint:
         async def decide(_: LogSoFar) -> Follow:
             return BY_WORKER
 
-        session = await self.append.settled(caller, await self.append(caller, session_id, command, decide))
-        for one in session.checkpoints:
-            if one.checkpoint_id == command.checkpoint.checkpoint_id:
-                made = Checkpoint()
-                made.CopyFrom(one)
-                return made, session
-        return None, session
+        return command.checkpoint.checkpoint_id, await self.append(caller, session_id, command, decide)
 
     async def pin(self, caller: Caller, session_id: str, checkpoint_id: str, *, pinned: bool) -> Session:
         """Keep it whatever the policy says, or no longer. Raises as AppendCommand, and CHECKPOINT_NOT_FOUND."""

@@ -14,6 +14,7 @@ from session_api.application.fork_session import ForkSession
 from session_api.application.keep_checkpoint import KeepCheckpoint
 from session_api.application.pace_session import PaceSession
 from session_api.application.places import Places
+from session_api.application.read_outcome import ReadOutcome
 from session_api.application.replay_session import ReplaySession
 from session_api.application.restart_session import RestartSession
 from session_api.application.resume_session import ResumeSession
@@ -59,7 +60,7 @@ class Verbs:
     ) -> "Verbs":
         """All of them, over the same log, places and checkpoints."""
         places = Places(append.reader, blobs)
-        checkpoints = KeepCheckpoint(append, places)
+        checkpoints = KeepCheckpoint(append, places, ReadOutcome(fleet.broker, append.js))
         return cls(
             start=StartSession(append),
             suspend=SuspendSession(append),

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 
 from nats.aio.client import Client
 
-from milepost.event.v1.record_pb2 import EventBatch
-from runtime.broker import subject
 from runtime.process import cancel
+from session_log.wake_up import look_again, woken_by
 from sim_worker.application.attempt_log import AttemptLog
 from sim_worker.application.lease import Lease
 
 # How often the log is looked at for commands whose wake-up got lost, seconds.
 LOOK_PERIOD_S = 2.0
-# Between two looks for something that was told of and is not there yet, seconds.
-_AGAIN_S = (0.005, 0.02, 0.1, 0.3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,30 +32,13 @@ class LookOut:
         finally:
             await cancel(beat, look)
 
-    async def _look(self, attempt: AttemptLog, *, expecting: bool) -> None:
-        """The broker tells its subscribers of a message before its stream can be asked for it."""
-        for wait_s in _AGAIN_S:
-            if await attempt.look() or not expecting:
-                return
-            await asyncio.sleep(wait_s)
-
     async def _look_out(self, attempt: AttemptLog) -> None:
-        """Look at the log whenever somebody else publishes to it (core NATS, a wake-up only), and every 2 s."""
-        wake = asyncio.Event()
-
-        async def on_message(_: object) -> None:
-            wake.set()
-
-        name = subject(EventBatch, tenant=attempt.tenant, session=attempt.session_id)
-        subscription = await self.broker.subscribe(name, cb=on_message, pending_msgs_limit=16)
-        try:
+        """Look at the log whenever somebody else publishes to it, and every 2 s."""
+        async with woken_by(self.broker, attempt.tenant, attempt.session_id) as wake:
             while True:
                 told = wake.is_set()
                 wake.clear()
-                await self._look(attempt, expecting=told)
+                await look_again(attempt.look, expecting=told)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_PERIOD_S):
                         await wake.wait()
-        finally:
-            with contextlib.suppress(Exception):
-                await subscription.unsubscribe()
