@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import shutil
 import sys
-from collections.abc import AsyncIterator, Callable
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_temporary_folder() -> Iterator[None]:
+    """What this process's tests leave in the temporary folder is seen, and what others do there is not.
+
+    Others may pass through: a database server runs as another user.
+    """
+    outer, folder = os.environ.get("TMPDIR"), Path(tempfile.mkdtemp(prefix="mt-"))
+    folder.chmod(0o711)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+    yield
+    tempfile.tempdir = None
+    os.environ.pop("TMPDIR")
+    if outer is not None:
+        os.environ["TMPDIR"] = outer
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

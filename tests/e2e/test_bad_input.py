@@ -1,6 +1,7 @@
 """Bad input gets its typed error, naming file and line or field; nothing is left behind."""
 
 import io
+import tempfile
 import uuid
 import zipfile
 from pathlib import Path
@@ -26,11 +27,11 @@ def archive(path: Path, **files: str) -> Path:
 
 
 async def refusal(stack: RunningStack, source: Path) -> MilepostError:
-    before = sorted(path.name for path in Path("/tmp").glob("milepost-*"))
+    before = sorted(Path(tempfile.gettempdir()).glob("milepost-*"))
     known = [one.digest async for one in stack.client.scenarios.list()]
     with pytest.raises(MilepostError) as refused:
         await stack.client.scenarios.upload(source)
-    assert sorted(path.name for path in Path("/tmp").glob("milepost-*")) == before
+    assert sorted(Path(tempfile.gettempdir()).glob("milepost-*")) == before
     assert [one.digest async for one in stack.client.scenarios.list()] == known
     return refused.value
 

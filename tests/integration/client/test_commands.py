@@ -19,8 +19,10 @@ def long_city(city):
 
 async def paused_at(milepost, city, time_s: int) -> str:
     """A session that stands at a simulated time."""
-    created = await milepost("run", city, "--pace", "30", "--detach", "--output", "json")
+    created = await milepost("run", city, "--pace", "1", "--detach", "--output", "json")
     session_id = created.json["session_id"]
+    # Slowly until it stands: nobody knows how soon the next command comes. A new run, a fork too, begins slowly again.
+    await milepost("pace", session_id, "30", "--pause")
     stands = await milepost("run-until", session_id, str(time_s), "--output", "json")
     assert stands.exit_code == 0, stands.err
     assert stands.json["pace"]["paused"] is True
@@ -71,6 +73,7 @@ async def test_a_suspended_session_goes_on_and_one_that_ended_is_resumed_and_res
     longer = await milepost("resume", session_id, "--end", "300")
     ended_later = await milepost("watch", session_id, "--output", "json")
     restarted = await milepost("restart", session_id, "--output", "json")
+    await milepost("pace", session_id, "max")
     await milepost("watch", session_id)
     removed = await milepost("rm", session_id)
     listed = await milepost("sessions", "list", "--output", "json")
@@ -98,7 +101,8 @@ async def test_places_are_gone_back_to_and_forked_at(milepost, city, tmp_path):
     busier = await milepost("fork", session_id, "--at", "60", "--intervene", change, "--output", "json")
     # It stood, so it stands again where it went back to.
     assert (await milepost("sessions", "get", session_id, "--output", "json")).json["state"] == "SESSION_STATE_RUNNING"
-    await milepost("pace", session_id, "max")
+    for one in (session_id, forked.json["session_id"], busier.json["session_id"]):
+        await milepost("pace", one, "max")
     ends = [await milepost("watch", one, "--output", "json") for one in (session_id, forked.json["session_id"])]
     busier_end = await milepost("watch", busier.json["session_id"], "--output", "json")
     places = await milepost("checkpoints", session_id, "--output", "json")
