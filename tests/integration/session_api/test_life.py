@@ -10,6 +10,8 @@ from milepost.event.v1.event_pb2 import CommandApplied, HandedOver, RunCause, Ru
 from milepost.session.v1 import session_service_pb2 as pb
 from milepost.session.v1.session_pb2 import CompletionReason, Results, SessionState
 
+pytestmark = pytest.mark.any_database
+
 
 async def completed(api: Api, to_step: int = 25, **spec: object) -> str:
     """The id of a session that completed."""

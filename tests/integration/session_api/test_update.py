@@ -11,6 +11,8 @@ from milepost.scenario.v1.scenario_pb2 import SumoOption
 from milepost.session.v1 import session_service_pb2 as pb
 from milepost.session.v1.session_pb2 import SessionSpec, SessionState
 
+pytestmark = pytest.mark.any_database
+
 
 def update(session_id: str, *paths: str, etag: str = "", spec: SessionSpec | None = None, **fields: Any) -> Any:
     request = pb.UpdateSessionRequest(session_id=session_id, etag=etag, spec=spec, **fields)
