@@ -1,4 +1,4 @@
-"""What happens around every gRPC call: its request is validated, its failure gets its typed status.
+"""What happens around every gRPC call: its caller is known, its request validated, its failure gets its typed status.
 
 One of the three places where `except Exception` stands: an unexpected exception leaves as INTERNAL with a
 correlation id that is in the log beside the stack trace, and with nothing else.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import grpc
 import nats.errors
@@ -18,12 +18,15 @@ from google.protobuf.message import Message
 from sqlalchemy.exc import SQLAlchemyError
 
 from milepost.errors.v1 import errors_pb2
+from runtime.authentication import Authentication
 from runtime.database import is_away
 from runtime.errors import CallRefused, FieldViolation, to_status
+from runtime.identity import serve_as
 
 log = structlog.get_logger()
 _validator = protovalidate.Validator()
 _ABSENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+Context = grpc.aio.ServicerContext[Any, Any]
 _STATUS_TRAILER = "grpc-status-details-bin"
 
 
@@ -96,7 +99,10 @@ def _as_refusal(error: Exception) -> CallRefused | None:
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Validates requests and translates failures for every kind of call we have."""
+    """Knows callers, validates requests and translates failures for every kind of call we have."""
+
+    def __init__(self, authentication: Authentication) -> None:
+        self._authentication = authentication
 
     async def intercept_service(
         self,
@@ -106,55 +112,66 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """Wrap the handler of one call."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or not method.startswith("/milepost."):
+        if handler is None or (not method.startswith("/milepost.") and self._authentication.is_open(method)):
             return handler
+        if handler.stream_stream:
+            # Reflection; none of ours has this shape.
+            return grpc.stream_stream_rpc_method_handler(
+                self._stream(handler.stream_stream, method),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(
-                _unary(handler.unary_unary, method),
+                self._unary(handler.unary_unary, method),
                 handler.request_deserializer,
                 handler.response_serializer,
             )
         if handler.stream_unary:
             return grpc.stream_unary_rpc_method_handler(
-                _unary(handler.stream_unary, method),
+                self._unary(handler.stream_unary, method),
                 handler.request_deserializer,
                 handler.response_serializer,
             )
         return grpc.unary_stream_rpc_method_handler(
-            _stream(cast(Any, handler.unary_stream), method),
+            self._stream(handler.unary_stream, method),
             handler.request_deserializer,
             handler.response_serializer,
         )
 
+    def _unary(self, behaviour: Any, method: str) -> Callable[..., Awaitable[Any]]:
+        async def call(request: Any, context: Context) -> Any:
+            try:
+                # In the task that runs the handler, and all it starts.
+                serve_as(await self._authentication(method, context))
+                return await behaviour(_valid(request), context)
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the edge: see the module's docstring
+                await _fail(context, method, error)
 
-def _unary(behaviour: Any, method: str) -> Callable[..., Awaitable[Any]]:
-    async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        try:
-            if isinstance(request, Message):
-                validate(request)
-            else:
-                request = _validated(request)
-            return await behaviour(request, context)
-        except grpc.aio.AbortError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the edge: see the module's docstring
-            await _fail(context, method, error)
+        return call
 
-    return call
+    def _stream(self, behaviour: Any, method: str) -> Callable[..., AsyncIterator[Any]]:
+        async def call(request: Any, context: Context) -> AsyncIterator[Any]:
+            try:
+                serve_as(await self._authentication(method, context))
+                async for response in behaviour(_valid(request), context):
+                    yield response
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the edge: see the module's docstring
+                await _fail(context, method, error)
+
+        return call
 
 
-def _stream(behaviour: Any, method: str) -> Callable[..., AsyncIterator[Any]]:
-    async def call(request: Message, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        try:
-            validate(request)
-            async for response in behaviour(request, context):
-                yield response
-        except grpc.aio.AbortError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the edge: see the module's docstring
-            await _fail(context, method, error)
-
-    return call
+def _valid(request: Any) -> Any:
+    """A request, or requests one by one, once they are found valid. Raises CallRefused(FIELD_INVALID)."""
+    if not isinstance(request, Message):
+        return _validated(request)
+    validate(request)
+    return request
 
 
 async def _validated(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:

@@ -1,14 +1,19 @@
-"""A gRPC server of ours: calls intercepted, health per service, reflection, keep-alive, drained on stop."""
+"""A gRPC server of ours: calls intercepted, health per service, reflection, keep-alive, TLS, drained on stop."""
 
+import ipaddress
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import grpc
+import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from runtime.authentication import Authentication
 from runtime.grpc_calls import CallInterceptor
 from runtime.settings import ServiceSettings
+
+log = structlog.get_logger()
 
 # The largest message either way; every larger thing travels in chunks.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -23,6 +28,10 @@ _OPTIONS = (
 )
 
 
+class OpenToEverybody(RuntimeError):
+    """Served beyond this machine without authentication, and nobody said that this is meant."""
+
+
 class GrpcServer:
     """A server that is being assembled, then serves.
 
@@ -31,14 +40,32 @@ class GrpcServer:
 
     def __init__(self, settings: ServiceSettings) -> None:
         options = (*_OPTIONS, *_connection_options(settings))
-        self.server = grpc.aio.server(interceptors=[CallInterceptor()], options=options)
+        interceptor = CallInterceptor(Authentication(settings))
+        self.server = grpc.aio.server(interceptors=[interceptor], options=options)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
-        host, _, _ = settings.listen.rpartition(":")
-        self.address = f"{host}:{self.server.add_insecure_port(settings.listen)}"
+        self._settings = settings
+        self._host, _, _ = settings.listen.rpartition(":")
+        credentials = _credentials(settings)
+        port = (
+            self.server.add_secure_port(settings.listen, credentials)
+            if credentials
+            else self.server.add_insecure_port(settings.listen)
+        )
+        self.address = f"{self._host}:{port}"
 
     async def start(self, services: Sequence[str]) -> None:
-        """Serve; `services` are full names (`milepost.event.v1.EventService`) for health and reflection."""
+        """Serve; `services` are full names (`milepost.event.v1.EventService`) for health and reflection.
+
+        Raises OpenToEverybody.
+        """
+        if services and not self._settings.authenticates:
+            if not _is_loopback(self._host) and not self._settings.insecure:
+                raise OpenToEverybody(
+                    f"{self.address} can be reached from elsewhere, and there is no authentication: set up one "
+                    "(docs/authentication.md), listen on 127.0.0.1, or set MILEPOST_INSECURE=1"
+                )
+            log.warning("no authentication: whoever connects may do everything", address=self.address)
         reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self.server)
         await self.server.start()
         for service in ("", *services):
@@ -53,6 +80,28 @@ class GrpcServer:
         """Report NOT_SERVING, refuse new calls, give open ones `grace_s` seconds."""
         await self._health.enter_graceful_shutdown()
         await self.server.stop(grace_s)
+
+
+def _is_loopback(host: str) -> bool:
+    name = host.strip("[]")
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _credentials(settings: ServiceSettings) -> grpc.ServerCredentials | None:
+    """Certificate and key of this server, and whose clients it asks for certificates; None without TLS."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    authorities = settings.tls_client_ca.read_bytes() if settings.tls_client_ca else None
+    return grpc.ssl_server_credentials(
+        [(settings.tls_key.read_bytes(), settings.tls_cert.read_bytes())],
+        root_certificates=authorities,
+        require_client_auth=authorities is not None,
+    )
 
 
 def _connection_options(settings: ServiceSettings) -> Iterator[tuple[str, int]]:

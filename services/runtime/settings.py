@@ -3,19 +3,21 @@
 from pathlib import Path
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-# Milepost has one tenant until tokens name others.
+from runtime.auth_settings import AuthSettings
+
+# The tenant of who calls without authentication.
 DEFAULT_TENANT = "default"
 
 
-class ServiceSettings(BaseSettings):
+class ServiceSettings(AuthSettings):
     """What each service needs to start; a service adds its own fields in a subclass."""
 
     model_config = SettingsConfigDict(env_prefix="MILEPOST_")
 
     nats_url: str = "nats://127.0.0.1:4222"
-    """The broker."""
+    """The broker; user and password stand in it where the broker wants them: `nats://user:password@host:port`."""
     listen: str
     """Address gRPC is served on, `host:port`; port 0 takes any free one."""
     metrics_listen: str

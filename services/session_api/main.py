@@ -63,7 +63,7 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
     await ensure_streams(js)
     async with (
         open_database(settings.database_url, migrations=MIGRATIONS) as engine,
-        open_channel(settings.event_store) as channel,
+        open_channel(settings.event_store, settings, service="session_api") as channel,
     ):
         store = EventServiceStub(channel)
         blobs = Blobs(BlobServiceStub(channel))

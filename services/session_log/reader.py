@@ -24,6 +24,7 @@ from milepost.event.v1.event_pb2 import (
 )
 from milepost.event.v1.event_service_pb2 import GetHeadRequest, ReadEventsRequest
 from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
+from runtime.channels import for_tenant
 from session_log.broker_log import read_tail, read_young
 from session_log.codec import LogMessage, events
 from session_log.domain.fold import SessionLife
@@ -153,7 +154,7 @@ class LogReader:
         if young := await read_young(self._js, tenant, session_id):
             return *_joined(session_id, [], Place(), young), 1
         while True:
-            stored = await self._read_store(session_id, kinds, after_seq)
+            stored = await self._read_store(tenant, session_id, kinds, after_seq)
             if stored is not None:
                 known, place, oldest_seq = stored
                 return *await self._with_tail(tenant, session_id, known, place), oldest_seq
@@ -164,12 +165,13 @@ class LogReader:
             await asyncio.sleep(_RETRY_WAIT_S)
 
     async def _read_store(
-        self, session_id: str, kinds: Sequence[int], after_seq: int
+        self, tenant: str, session_id: str, kinds: Sequence[int], after_seq: int
     ) -> tuple[list[Event], Place, int] | None:
         """What is stored, where it ends and where it begins; None when the store cannot tell. Raises UnknownSession."""
         try:
-            head = await self._store.GetHead(GetHeadRequest(session_id=session_id), timeout=STORE_TIMEOUT_S)
-            stored = [event async for event in self._pages(session_id, head.head_seq, kinds, after_seq)]
+            request = GetHeadRequest(session_id=session_id)
+            head = await self._store.GetHead(request, timeout=STORE_TIMEOUT_S, metadata=for_tenant(tenant))
+            stored = [event async for event in self._pages(tenant, session_id, head.head_seq, kinds, after_seq)]
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 raise UnknownSession(session_id) from error
@@ -178,7 +180,7 @@ class LogReader:
         return stored, Place(stream_seq=head.stream_seq, seq=head.head_seq), head.oldest_seq
 
     async def _pages(
-        self, session_id: str, head_seq: int, kinds: Sequence[int], after_seq: int
+        self, tenant: str, session_id: str, head_seq: int, kinds: Sequence[int], after_seq: int
     ) -> AsyncIterator[Event]:
         if after_seq >= head_seq:
             return
@@ -190,7 +192,7 @@ class LogReader:
             kept_only=True,
         )
         while True:
-            page = await self._store.ReadEvents(request, timeout=STORE_TIMEOUT_S)
+            page = await self._store.ReadEvents(request, timeout=STORE_TIMEOUT_S, metadata=for_tenant(tenant))
             for event in page.events:
                 if event.seq > head_seq:
                     return

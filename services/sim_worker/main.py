@@ -59,7 +59,7 @@ async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
     await ensure_streams(js)
     interests = FrameInterests()
     await interests.listen(broker)
-    async with open_channel(settings.event_store) as channel:
+    async with open_channel(settings.event_store, settings, service=settings.worker_id) as channel:
         blobs = Blobs(BlobServiceStub(channel))
         reader = LogReader(EventServiceStub(channel), js)
         limits = Limits(

@@ -13,6 +13,7 @@ from milepost.blob.v1 import blob_service_pb2 as pb
 from milepost.blob.v1.blob_service_pb2_grpc import BlobServiceServicer
 from milepost.errors.v1 import errors_pb2
 from runtime.errors import CallRefused, FieldViolation
+from runtime.identity import caller
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -30,7 +31,7 @@ class BlobServiceAdapter(BlobServiceServicer):
         self, request: pb.FindMissingBlobsRequest, context: Context
     ) -> pb.FindMissingBlobsResponse:
         """See the proto."""
-        known = await self.folder.known(request.sha256, now=self.clock())
+        known = await self.folder.known(caller().tenant, request.sha256, now=self.clock())
         return pb.FindMissingBlobsResponse(sha256=[digest for digest in request.sha256 if digest not in known])
 
     async def UploadBlob(
@@ -48,10 +49,11 @@ class BlobServiceAdapter(BlobServiceServicer):
                 f"a blob has at most {self.max_bytes} bytes",
                 metadata={"limit_bytes": str(self.max_bytes)},
             )
-        if await self.folder.known([ref.sha256], now=self.clock()):
+        tenant = caller().tenant
+        if await self.folder.known(tenant, [ref.sha256], now=self.clock()):
             return pb.UploadBlobResponse(already_stored=True)
         try:
-            await self.folder.put(ref.sha256, ref.size_bytes, _contents(requests), now=self.clock())
+            await self.folder.put(tenant, ref.sha256, ref.size_bytes, _contents(requests), now=self.clock())
         except WrongContent as error:
             raise CallRefused(
                 errors_pb2.ERROR_REASON_DIGEST_MISMATCH,
@@ -64,15 +66,13 @@ class BlobServiceAdapter(BlobServiceServicer):
         self, request: pb.DownloadBlobRequest, context: Context
     ) -> AsyncIterator[pb.DownloadBlobResponse]:
         """See the proto."""
+        if not await self.folder.has(caller().tenant, request.sha256):
+            raise _no_blob(request.sha256)
         try:
             async for part in self.folder.get(request.sha256, offset=request.offset, length=request.length):
                 yield pb.DownloadBlobResponse(content=part)
         except FileNotFoundError as error:
-            raise CallRefused(
-                errors_pb2.ERROR_REASON_BLOB_NOT_FOUND,
-                f"no blob {request.sha256}",
-                metadata={"sha256": request.sha256},
-            ) from error
+            raise _no_blob(request.sha256) from error
         except BlobDamaged as error:
             raise CallRefused(
                 errors_pb2.ERROR_REASON_BLOB_CORRUPT,
@@ -82,7 +82,7 @@ class BlobServiceAdapter(BlobServiceServicer):
 
     async def HoldBlobs(self, request: pb.HoldBlobsRequest, context: Context) -> pb.HoldBlobsResponse:
         """See the proto."""
-        missing = await self.keeping.hold(request.holder, request.sha256, now=self.clock())
+        missing = await self.keeping.hold(caller().tenant, request.holder, request.sha256, now=self.clock())
         return pb.HoldBlobsResponse(missing=sorted(missing))
 
 
@@ -91,6 +91,10 @@ async def _contents(requests: AsyncIterator[pb.UploadBlobRequest]) -> AsyncItera
         if not request.HasField("content"):
             raise _invalid("content", "must follow the reference; a second reference came")
         yield request.content
+
+
+def _no_blob(sha256: str) -> CallRefused:
+    return CallRefused(errors_pb2.ERROR_REASON_BLOB_NOT_FOUND, f"no blob {sha256}", metadata={"sha256": sha256})
 
 
 def _invalid(name: str, description: str) -> CallRefused:

@@ -12,11 +12,13 @@ from event_store.application.follow_all import FollowAll
 from event_store.application.query_metrics import QueryMetrics
 from event_store.application.read_log import ReadLog
 from event_store.application.watch_log import WatchLog
+from milepost.errors.v1 import errors_pb2
 from milepost.event.v1 import event_service_pb2 as pb
 from milepost.event.v1.event_pb2 import EventKind
 from milepost.event.v1.export_pb2 import ExportEventsRequest, ExportEventsResponse
 from milepost.event.v1.metrics_pb2 import QueryMetricsRequest, QueryMetricsResponse
-from runtime.settings import DEFAULT_TENANT
+from runtime.errors import CallRefused
+from runtime.identity import ADMIN, caller
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -37,7 +39,7 @@ class EventServiceAdapter:
 
     async def read_events(self, request: pb.ReadEventsRequest, context: Context) -> pb.ReadEventsResponse:
         """ReadEvents."""
-        return await self.read(DEFAULT_TENANT, request)
+        return await self.read(caller().tenant, request)
 
     async def watch_events(self, request: pb.WatchEventsRequest, context: Context) -> AsyncIterator[bytes]:
         """WatchEvents, already serialised."""
@@ -45,19 +47,26 @@ class EventServiceAdapter:
         def say_cursor(seq: int) -> None:
             context.set_trailing_metadata(((RESUME_TRAILER, str(seq)),))
 
-        async for response in self.watch(DEFAULT_TENANT, request, say_cursor):
+        async for response in self.watch(caller().tenant, request, say_cursor):
             yield response
 
     async def watch_all_events(
         self, request: pb.WatchAllEventsRequest, context: Context
     ) -> AsyncIterator[pb.WatchAllEventsResponse]:
         """WatchAllEvents."""
-        async for response in self.follow(DEFAULT_TENANT, request):
+        who = caller()
+        if request.all_tenants and not who.has(ADMIN):
+            raise CallRefused(
+                errors_pb2.ERROR_REASON_NOT_PERMITTED,
+                f"following all tenants needs the role {ADMIN!r}",
+                metadata={"role": ADMIN},
+            )
+        async for response in self.follow(None if request.all_tenants else who.tenant, request):
             yield response
 
     async def get_head(self, request: pb.GetHeadRequest, context: Context) -> pb.GetHeadResponse:
         """GetHead."""
-        head = await self.find(DEFAULT_TENANT, request.session_id)
+        head = await self.find(caller().tenant, request.session_id)
         return pb.GetHeadResponse(
             head_seq=head.head_seq,
             oldest_seq=head.oldest_seq,
@@ -67,13 +76,13 @@ class EventServiceAdapter:
 
     async def query_metrics(self, request: QueryMetricsRequest, context: Context) -> QueryMetricsResponse:
         """QueryMetrics."""
-        return await self.metrics(DEFAULT_TENANT, request)
+        return await self.metrics(caller().tenant, request)
 
     async def export_events(
         self, request: ExportEventsRequest, context: Context
     ) -> AsyncIterator[ExportEventsResponse]:
         """ExportEvents."""
-        async for response in self.export(DEFAULT_TENANT, request):
+        async for response in self.export(caller().tenant, request):
             yield response
 
 

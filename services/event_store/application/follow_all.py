@@ -1,4 +1,4 @@
-"""Follow all logs of a tenant in the order in which they were stored."""
+"""Follow all logs of a tenant, or of all tenants, in the order in which they were stored."""
 
 import asyncio
 import contextlib
@@ -40,8 +40,13 @@ class FollowAll:
     drain: asyncio.Event
     monotonic: Callable[[], float] = time.monotonic
 
-    async def __call__(self, tenant: str, request: WatchAllEventsRequest) -> AsyncIterator[WatchAllEventsResponse]:
-        """Runs until cancelled. Raises CallRefused: DRAINING, and CURSOR_BEYOND_HEAD for a position never stored."""
+    async def __call__(
+        self, tenant: str | None, request: WatchAllEventsRequest
+    ) -> AsyncIterator[WatchAllEventsResponse]:
+        """Runs until cancelled; `tenant` None: all of them.
+
+        Raises CallRefused: DRAINING, and CURSOR_BEYOND_HEAD for a position never stored.
+        """
         after, kick = request.after_position.stream_seq, asyncio.Event()
         wanted = WantedEvents.of(self.rows, kinds=request.kinds, session_ids=request.session_ids, labels=request.labels)
         with self.heads.following_all(kick):

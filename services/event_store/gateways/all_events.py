@@ -60,9 +60,9 @@ async def read_all(
     limit: int,
     limit_bytes: int,
     kinds: Collection[int],
-    tenant: str,
+    tenant: str | None,
 ) -> Stretch | None:
-    """Events of a tenant's logs after a position, about `limit` of them; None while there is no position."""
+    """Events of a tenant's logs (None: of all) after a position, about `limit` of them; None while there is none."""
     # The position first: what is committed between the two reads is then left for the next call.
     place = await place_of(connection)
     if place is None:
@@ -73,7 +73,7 @@ async def read_all(
         if len(rows) >= limit or size >= limit_bytes:
             return Stretch(rows, Place(place.epoch, last), complete=False)
         last = message.stream_seq
-        if message.key[0] != tenant:
+        if tenant is not None and message.key[0] != tenant:
             continue
         found = [row for row in message.rows if not kinds or row.kind in kinds]
         rows += [StoredRow(message.key, row) for row in found]

@@ -1,4 +1,4 @@
-"""Blobs by their digest: bytes in an object store (a local folder by default), compressed; leases in SQL."""
+"""Blobs by their digest: compressed bytes in an object store (a local folder by default); leases in SQL."""
 
 import asyncio
 import contextlib
@@ -20,6 +20,7 @@ from sqlalchemy import and_, delete, insert, not_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from event_store.gateways.blob_grants import forget, grant, granted
 from event_store.gateways.event_rows import KEYS_PER_QUERY, portions
 from event_store.gateways.keeping_tables import manifest_files
 from event_store.gateways.tables import blobs
@@ -67,13 +68,25 @@ class BlobFolder:
         self._engine = engine
         self._writing = writing
 
-    async def known(self, digests: Collection[str], *, now: datetime) -> set[str]:
-        """Those that are stored; their leases begin anew."""
+    async def known(self, tenant: str, digests: Collection[str], *, now: datetime) -> set[str]:
+        """Those that a tenant has stored; their leases begin anew."""
         async with self._writing, self._engine.begin() as connection:
-            return await renewed(connection, sorted(set(digests)), until=now + self._lease)
+            mine = await granted(connection, tenant, list(digests))
+            return await renewed(connection, mine, until=now + self._lease)
 
-    async def put(self, sha256: str, size_bytes: int, content: AsyncIterator[bytes], *, now: datetime) -> None:
-        """Store what arrives once it proved to be what was announced; otherwise nothing. Raises WrongContent."""
+    async def has(self, tenant: str, sha256: str) -> bool:
+        """Whether a tenant may read a blob, should it be stored."""
+        async with self._engine.connect() as connection:
+            return bool(await granted(connection, tenant, [sha256]))
+
+    async def put(
+        self, tenant: str, sha256: str, size_bytes: int, content: AsyncIterator[bytes], *, now: datetime
+    ) -> None:
+        """Store what arrives, for a tenant, once it proved to be what was announced; otherwise nothing.
+
+        All of it has to arrive also where another tenant has stored it: whoever knows only a digest gets nothing.
+        Raises WrongContent.
+        """
         digest, size = hashlib.sha256(), 0
         # A file without a name: nothing is left of it, whatever ends this process.
         with tempfile.TemporaryFile() as temporary:
@@ -88,7 +101,7 @@ class BlobFolder:
             if size != size_bytes or digest.hexdigest() != sha256:
                 raise WrongContent(sha256, f"{digest.hexdigest()} with {size} bytes")
             row = {"sha256": sha256, "size_bytes": size, "lease_until_us": microseconds(now + self._lease)}
-            while not await self.known([sha256], now=now):
+            while not await self._given(tenant, sha256, now=now):
                 # What is doomed goes first: its bytes would be erased under the new row.
                 await self.erase_doomed([sha256])
                 # Appears under its name whole or not at all.
@@ -98,6 +111,18 @@ class BlobFolder:
                 with contextlib.suppress(IntegrityError):
                     async with self._writing, self._engine.begin() as connection:
                         await connection.execute(insert(blobs).values(row))
+
+    async def _given(self, tenant: str, sha256: str, *, now: datetime) -> bool:
+        """Let a tenant have a blob, and its lease begin anew; False when it is not stored."""
+        try:
+            async with self._writing, self._engine.begin() as connection:
+                if not await renewed(connection, [sha256], until=now + self._lease):
+                    return False
+                await grant(connection, tenant, sha256)
+        except IntegrityError:
+            # Another replica stores the same for the same tenant; it is there now, or will be stored again.
+            return sha256 in await self.known(tenant, [sha256], now=now)
+        return True
 
     async def erase_doomed(self, digests: Sequence[str]) -> int:
         """Erase the bytes and the rows of those that are doomed; returns how many. Killed in between, again."""
@@ -112,6 +137,7 @@ class BlobFolder:
                     with contextlib.suppress(FileNotFoundError, NotFoundError):
                         await obstore.delete_async(self._store, _key(sha256))
                 await connection.execute(delete(manifest_files).where(manifest_files.c.manifest.in_(found)))
+                await forget(connection, found)
                 await connection.execute(delete(blobs).where(mine))
                 erased += len(found)
         return erased

@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, and_, delete, exists, insert, not_, or_, s
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from event_store.gateways.blob_folder import LEASE, SizedBlob, microseconds, renewed
+from event_store.gateways.blob_grants import granted
 from event_store.gateways.event_rows import portions
 from event_store.gateways.keeping_tables import blob_holds, blob_references, manifest_files, unnoted_logs
 from event_store.gateways.references import SCENARIO
@@ -35,8 +36,8 @@ class BlobKeeping:
         self._engine = engine
         self._writing = writing
 
-    async def hold(self, holder: str, digests: Collection[str], *, now: datetime) -> set[str]:
-        """Let a holder keep these and nothing else; returns those that are not stored: then nothing changed.
+    async def hold(self, tenant: str, holder: str, digests: Collection[str], *, now: datetime) -> set[str]:
+        """Let a holder keep these and nothing else; returns those the tenant has not stored: then nothing changed.
 
         What it let go keeps a lease: an event on its way may name it.
         """
@@ -44,7 +45,8 @@ class BlobKeeping:
         async with self._writing, self._engine.begin() as connection:
             mine = blob_holds.c.holder == holder
             before = {row.sha256 for row in await connection.execute(select(blob_holds.c.sha256).where(mine))}
-            found = await renewed(connection, sorted({*before, *wanted}), until=now + self._lease)
+            own = await granted(connection, tenant, wanted)
+            found = await renewed(connection, sorted({*before, *own}), until=now + self._lease)
             if missing := set(wanted) - found:
                 return missing
             await connection.execute(delete(blob_holds).where(mine))

@@ -145,9 +145,9 @@ class EventRows:
 
     @in_time
     async def read_all(
-        self, *, after_stream_seq: int, limit: int, limit_bytes: int, kinds: Collection[int], tenant: str
+        self, *, after_stream_seq: int, limit: int, limit_bytes: int, kinds: Collection[int], tenant: str | None
     ) -> Stretch | None:
-        """Events of a tenant's logs after a position, about `limit` of them; None while there is no position."""
+        """Events of a tenant's logs (None: of all) after a position, about `limit`; None while there is none."""
         async with self._engine.connect() as connection:
             return await read_all(
                 connection,

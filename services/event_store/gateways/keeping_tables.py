@@ -1,4 +1,4 @@
-"""Tables of what keeps a blob and of what lets a log go.
+"""Tables of what keeps a blob, of whose it is, and of what lets a log go.
 
 a blob stays while ─┬─ its lease runs                              blobs.lease_until_us
 ├─ an event of a stored log names it           blob_references
@@ -26,6 +26,15 @@ blob_holds = Table(
     Column("holder", String, primary_key=True),
     Column("sha256", String, primary_key=True),
     Index("blob_holds_sha256", "sha256"),
+)
+
+# Who may know of a blob: tenants that have sent it themselves. Keeps nothing.
+blob_grants = Table(
+    "blob_grants",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("sha256", String, primary_key=True),
+    Index("blob_grants_sha256", "sha256"),
 )
 
 # The files of scenarios, read from their manifests once.

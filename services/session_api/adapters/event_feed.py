@@ -1,4 +1,4 @@
-"""Keeps the projection level with the store: WatchAllEvents from the place reached, for ever."""
+"""Keeps the projection level with the store: WatchAllEvents of all tenants from the place reached, for ever."""
 
 import asyncio
 
@@ -33,7 +33,7 @@ async def follow_store(store: EventServiceStub, sessions: Sessions) -> None:
 
 
 async def _follow_once(store: EventServiceStub, sessions: Sessions) -> None:
-    call = store.WatchAllEvents(WatchAllEventsRequest(after_position=await sessions.position()))
+    call = store.WatchAllEvents(WatchAllEventsRequest(after_position=await sessions.position(), all_tenants=True))
     try:
         responses = aiter(call)
         while True:

@@ -15,7 +15,7 @@ from milepost.scenario.v1.scenario_pb2 import Scenario
 from milepost.scenario.v1.scenario_service_pb2_grpc import ScenarioServiceServicer
 from runtime.blobs import Blobs
 from runtime.errors import CallRefused
-from runtime.settings import DEFAULT_TENANT
+from runtime.identity import caller
 from scenario.wire import finding_to_proto
 from session_api.adapters.paging import DEFAULT_PAGE_SIZE, decode_token, encode_token
 from session_api.application.receive_upload import ReceiveUpload
@@ -43,7 +43,7 @@ class ScenarioServiceAdapter(ScenarioServiceServicer):
         with tempfile.TemporaryDirectory(prefix="milepost-upload-") as directory:
             header = await self.receive(aiter(request_iterator), Path(directory))
             stored = await self.store(
-                DEFAULT_TENANT,
+                caller().tenant,
                 Path(directory) / "files",
                 config_path=header.config_path,
                 display_name=header.display_name,
@@ -76,7 +76,7 @@ class ScenarioServiceAdapter(ScenarioServiceServicer):
     async def ListScenarios(self, request: pb.ListScenariosRequest, context: Context) -> pb.ListScenariosResponse:
         """See the proto."""
         size = request.page_size or DEFAULT_PAGE_SIZE
-        found = await self.scenarios.page(DEFAULT_TENANT, size=size + 1, after=decode_token(request.page_token))
+        found = await self.scenarios.page(caller().tenant, size=size + 1, after=decode_token(request.page_token))
         page = found[:size]
         token = ""
         if len(found) > size:
@@ -84,7 +84,7 @@ class ScenarioServiceAdapter(ScenarioServiceServicer):
         return pb.ListScenariosResponse(scenarios=page, next_page_token=token)
 
     async def _require(self, digest: str) -> Scenario:
-        scenario = await self.scenarios.get(DEFAULT_TENANT, digest)
+        scenario = await self.scenarios.get(caller().tenant, digest)
         if scenario is None:
             raise CallRefused(
                 errors_pb2.ERROR_REASON_SCENARIO_NOT_FOUND,

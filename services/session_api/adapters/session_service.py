@@ -19,7 +19,7 @@ from milepost.session.v1.session_pb2 import Session
 from milepost.session.v1.session_service_pb2_grpc import SessionServiceServicer
 from milepost.session.v1.statistics_pb2 import GetStatisticsRequest, GetStatisticsResponse
 from runtime.errors import CallRefused
-from runtime.settings import DEFAULT_TENANT
+from runtime.identity import ADMIN, caller
 from session_api.adapters.paging import DEFAULT_PAGE_SIZE, decode_token, encode_token
 from session_api.application.append_command import Caller
 from session_api.application.create_demo_session import CreateDemoSession
@@ -49,18 +49,22 @@ class SessionServiceAdapter(SessionServiceServicer):
 
     async def CreateSession(self, request: pb.CreateSessionRequest, context: Context) -> pb.CreateSessionResponse:
         """See the proto."""
-        return pb.CreateSessionResponse(session=_basic(await self.create(DEFAULT_TENANT, request)))
+        who = caller()
+        session = await self.create(who.tenant, request, subject=who.subject)
+        return pb.CreateSessionResponse(session=_basic(session))
 
     async def CreateDemoSession(
         self, request: pb.CreateDemoSessionRequest, context: Context
     ) -> pb.CreateDemoSessionResponse:
         """See the proto."""
-        return pb.CreateDemoSessionResponse(session=_basic(await self.create_demo(DEFAULT_TENANT, request)))
+        who = caller()
+        session = await self.create_demo(who.tenant, request, subject=who.subject)
+        return pb.CreateDemoSessionResponse(session=_basic(session))
 
     async def GetSession(self, request: pb.GetSessionRequest, context: Context) -> pb.GetSessionResponse:
         """See the proto."""
         session = await self.sessions.get_when(
-            DEFAULT_TENANT,
+            caller().tenant,
             request.session_id,
             min_seq=request.min_seq,
             timeout_s=MIN_SEQ_WAIT_S if request.min_seq else 0,
@@ -81,7 +85,7 @@ class SessionServiceAdapter(SessionServiceServicer):
         """See the proto."""
         size = request.page_size or DEFAULT_PAGE_SIZE
         found = await self.sessions.page(
-            DEFAULT_TENANT,
+            caller().tenant,
             size=size + 1,
             after=decode_token(request.page_token),
             states=request.states,
@@ -100,8 +104,8 @@ class SessionServiceAdapter(SessionServiceServicer):
 
     async def CancelSession(self, request: pb.CancelSessionRequest, context: Context) -> pb.CancelSessionResponse:
         """See the proto."""
-        caller = _caller(request, context)
-        session = await self.verbs.end.cancel(caller, request.session_id, comment=request.comment)
+        asker = _caller(request, context)
+        session = await self.verbs.end.cancel(asker, request.session_id, comment=request.comment)
         return pb.CancelSessionResponse(session=_basic(session))
 
     async def TerminateSession(
@@ -177,12 +181,12 @@ class SessionServiceAdapter(SessionServiceServicer):
         self, request: pb.ApplyInterventionRequest, context: Context
     ) -> pb.ApplyInterventionResponse:
         """See the proto."""
-        caller = _caller(request, context)
+        asker = _caller(request, context)
         if request.validate_only:
-            await self.verbs.intervene.check(caller, request.session_id, request.intervention)
+            await self.verbs.intervene.check(asker, request.session_id, request.intervention)
             return pb.ApplyInterventionResponse()
         appended, outcome = await self.verbs.intervene(
-            caller, request.session_id, request.intervention, comment=request.comment
+            asker, request.session_id, request.intervention, comment=request.comment
         )
         answer = pb.ApplyInterventionResponse(command_id=appended.command_id, seq=appended.seq)
         if outcome is not None:
@@ -240,11 +244,12 @@ class SessionServiceAdapter(SessionServiceServicer):
 
     async def ExplainSession(self, request: pb.ExplainSessionRequest, context: Context) -> pb.ExplainSessionResponse:
         """See the proto."""
-        return await self.verbs.explain(DEFAULT_TENANT, request.session_id)
+        return await self.verbs.explain(caller().tenant, request.session_id)
 
     async def GetStatistics(self, request: GetStatisticsRequest, context: Context) -> GetStatisticsResponse:
         """See the proto."""
-        return await self.statistics(DEFAULT_TENANT, request)
+        who = caller()
+        return await self.statistics(who.tenant, request, whole_fleet=who.has(ADMIN))
 
 
 class _Commanding(Protocol):
@@ -262,7 +267,9 @@ def _caller(request: _Commanding, context: Context) -> Caller:
 
 def _patience(context: Context) -> Caller:
     left_s = context.time_remaining()
-    return Caller(DEFAULT_TENANT, wait_s=None if left_s is None else max(0.0, left_s - _DEADLINE_MARGIN_S))
+    who = caller()
+    wait_s = None if left_s is None else max(0.0, left_s - _DEADLINE_MARGIN_S)
+    return Caller(who.tenant, wait_s=wait_s, subject=who.subject)
 
 
 def _basic(session: Session) -> Session:

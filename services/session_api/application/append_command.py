@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from google.protobuf.message import Message
@@ -51,6 +51,8 @@ class Caller:
     """What is left of the client's deadline, seconds; None: it set none."""
     asked_by: str = ""
     """Set when it is no client."""
+    subject: str = ""
+    """The client, where clients prove who they are."""
 
     @property
     def patience_s(self) -> float:
@@ -182,7 +184,7 @@ class AppendCommand:
         if outcome is None:
             return await self.session(caller, appended)
         after = Appended(appended.session_id, appended.command_id, outcome.seq)
-        left = Caller(caller.tenant, caller.request_id, max(0.0, deadline - clock()), caller.asked_by)
+        left = replace(caller, wait_s=max(0.0, deadline - clock()))
         return await self.session(left, after, until)
 
     async def _append(
@@ -211,6 +213,8 @@ def name_command(command: CommandRequested, caller: Caller) -> None:
         return
     command.asked_by = caller.asked_by
     command.request_digest = hashlib.sha256(command.SerializeToString(deterministic=True)).digest()
+    # Not part of the digest: a retry is one whoever sends it.
+    command.subject = caller.subject
     command.command_id = caller.request_id or str(uuid.uuid4())
 
 

@@ -18,16 +18,16 @@ class CreateDemoSession:
 
     create: CreateSession
     store: StoreScenario
-    _digest: str = ""
+    _digests: dict[str, str] = field(default_factory=dict)
     _storing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def __call__(self, tenant: str, request: CreateDemoSessionRequest) -> Session:
+    async def __call__(self, tenant: str, request: CreateDemoSessionRequest, *, subject: str = "") -> Session:
         """As CreateSession."""
         async with self._storing:
-            if not self._digest:
+            if tenant not in self._digests:
                 stored = await self.store(tenant, demo_directory(), config_path="", display_name=DISPLAY_NAME)
-                self._digest = stored.scenario.digest
-        spec = SessionSpec(scenario_digest=self._digest, seed=request.seed, engine=request.engine)
+                self._digests[tenant] = stored.scenario.digest
+        spec = SessionSpec(scenario_digest=self._digests[tenant], seed=request.seed, engine=request.engine)
         if request.HasField("end_time_s"):
             spec.end_time_s = request.end_time_s
         return await self.create(
@@ -37,4 +37,5 @@ class CreateDemoSession:
                 display_name=request.display_name or f"{DISPLAY_NAME}, seed {request.seed}",
                 spec=spec,
             ),
+            subject=subject,
         )

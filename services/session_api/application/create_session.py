@@ -34,7 +34,7 @@ class CreateSession:
     pool: str
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
-    async def __call__(self, tenant: str, request: CreateSessionRequest) -> Session:
+    async def __call__(self, tenant: str, request: CreateSessionRequest, *, subject: str = "") -> Session:
         """The new session, or the one an equal request made before.
 
         Raises CallRefused: FIELD_INVALID, SCENARIO_NOT_FOUND, SESSION_EXISTS, REQUEST_ID_REUSED, LOG_FULL.
@@ -48,6 +48,7 @@ class CreateSession:
             )
         await self.begin.require_room()
         created = self._created(tenant, request, stored.scene)
+        created.subject = subject
         wanted = request.session_id or session_id(self.clock(), os.urandom(RANDOM_BYTES))
         remembered = await self.sessions.remember(tenant, created.request_id, wanted, created.request_digest)
         if remembered.request_digest != created.request_digest:

@@ -8,7 +8,7 @@ A crash on the way leaves a child its parent does not know, or nothing; the same
 
 import os
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from milepost.errors.v1 import errors_pb2
 from milepost.event.v1.event_pb2 import (
@@ -69,7 +69,7 @@ class ForkSession:
         Raises as AppendCommand, and CallRefused: CHECKPOINT_NOT_FOUND, TIME_NOT_REACHED, FIELD_INVALID,
         SESSION_EXISTS, LOG_FULL.
         """
-        caller = Caller(caller.tenant, caller.request_id or str(uuid.uuid4()), caller.wait_s, caller.asked_by)
+        caller = replace(caller, request_id=caller.request_id or str(uuid.uuid4()))
         log = await self.append.read(caller.tenant, request.session_id)
         digest = request_digest(request)
         known = await self.append.sessions.recall(caller.tenant, caller.request_id)
@@ -104,7 +104,7 @@ class ForkSession:
         if not claimed(log) or Verb.CHECKPOINT not in legal_verbs(state_of(log)):
             return await self.places.end(tenant, parent, log)
         # Of the same request id the same checkpoint: a retry forks where the first try did.
-        own = Caller(tenant, str(uuid.uuid5(uuid.UUID(caller.request_id), "checkpoint")), caller.wait_s)
+        own = replace(caller, request_id=str(uuid.uuid5(uuid.UUID(caller.request_id), "checkpoint")))
         made = await self.checkpoints.make(own, parent, CheckpointCommand(name="fork"))
         if made is None:
             raise not_stored_yet("the checkpoint to fork at is on its way; ask again with the same request_id")
@@ -143,12 +143,13 @@ class ForkSession:
             auto_start=True,
             pool=log.created.pool,
             forked_from=origin,
+            subject=caller.subject,
         )
         return created, others
 
     def _intervention(self, caller: Caller, request: ForkSessionRequest, place: Place, index: int) -> Record:
         command = CommandRequested(intervene=request.interventions[index], comment="at the fork")
-        name_command(command, Caller(caller.tenant, str(uuid.uuid5(uuid.UUID(caller.request_id), str(index)))))
+        name_command(command, replace(caller, request_id=str(uuid.uuid5(uuid.UUID(caller.request_id), str(index)))))
         return record(command, step=place.step, sim_time_s=place.sim_time_s)
 
     async def _fork_past(self, log: LogSoFar, place: Place) -> ForkPast:

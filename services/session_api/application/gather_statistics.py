@@ -43,8 +43,11 @@ class GatherStatistics:
     sessions: Sessions
     fleet: Fleet
 
-    async def __call__(self, tenant: str, request: GetStatisticsRequest) -> GetStatisticsResponse:
-        """Looks at every session there is, newest first, as far back as is asked for."""
+    async def __call__(self, tenant: str, request: GetStatisticsRequest, *, whole_fleet: bool) -> GetStatisticsResponse:
+        """Looks at every session there is, newest first, as far back as is asked for.
+
+        Without `whole_fleet` only of workers that ran one of them.
+        """
         since = request.since.ToDatetime(UTC) if request.HasField("since") else datetime.min.replace(tzinfo=UTC)
         tally = Tally()
         after: tuple[datetime, str] | None = None
@@ -57,7 +60,8 @@ class GatherStatistics:
                 break
             last = page[-1]
             after = (last.create_time.ToDatetime(UTC).replace(tzinfo=None), last.session_id)
-        return tally.response(self.fleet.present())
+        present = self.fleet.present()
+        return tally.response(present if whole_fleet else [one for one in present if one.worker_id in tally.workers])
 
 
 @dataclass(slots=True)

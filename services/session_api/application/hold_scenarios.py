@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from runtime.blobs import Blobs
+from runtime.identity import acting_for
 from session_api.gateways.scenarios_sql import Scenarios
 
 log = structlog.get_logger()
@@ -46,7 +47,9 @@ class HoldScenarios:
             try:
                 for tenant, scenario in await self.scenarios.everything():
                     held = blobs_of(scenario.digest, scenario.files)
-                    if missing := await self.blobs.hold(holder_of(tenant, scenario.digest), held):
+                    with acting_for(tenant):
+                        missing = await self.blobs.hold(holder_of(tenant, scenario.digest), held)
+                    if missing:
                         log.error("files of a scenario are lost", scenario=scenario.digest, missing=len(missing))
             except (grpc.aio.AioRpcError, SQLAlchemyError) as error:
                 log.warning("scenarios are held later", error=repr(error))

@@ -17,6 +17,7 @@ import structlog
 from milepost.event.v1.event_pb2 import Event, EventKind
 from milepost.event.v1.event_service_pb2 import GetHeadRequest, ReadEventsRequest, WatchAllEventsRequest
 from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
+from runtime.channels import for_tenant
 from session_api.gateways.projected import Outcome, Projected
 from session_api.gateways.session_resource import apply
 from session_api.gateways.sessions_kept import KeptSessions, Row
@@ -79,7 +80,7 @@ class RebuildSessions:
             if await self._rebuild(key):
                 rebuilt.changed.append(key[1])
         for key in sorted(await self.kept.names() - set(known)):
-            if not await self._has_log(key[1]):
+            if not await self._has_log(key):
                 await self.sessions.remove(*key)
                 rebuilt.removed.append(key[1])
         log.info("projection rebuilt", sessions=rebuilt.sessions, changed=rebuilt.changed, removed=rebuilt.removed)
@@ -87,7 +88,7 @@ class RebuildSessions:
 
     async def _stored(self) -> AsyncIterator[Key]:
         """Every log of the store, by its first event."""
-        request = WatchAllEventsRequest(kinds=[EventKind.EVENT_KIND_SESSION_CREATED])
+        request = WatchAllEventsRequest(kinds=[EventKind.EVENT_KIND_SESSION_CREATED], all_tenants=True)
         call = self.store.WatchAllEvents(request)
         try:
             async for response in call:
@@ -105,7 +106,7 @@ class RebuildSessions:
             return False
         fold, same = _Fold(), False
         while True:
-            async for event in self._after(key[1], fold.projected.session.seq):
+            async for event in self._after(key, fold.projected.session.seq):
                 fold.take(event)
                 # A row is compared where it stood when it was read: the feed may be behind.
                 if known is not None and event.seq == known.projected.session.seq:
@@ -125,11 +126,12 @@ class RebuildSessions:
             return True
         return found.life.deleted and found.deleted.purge_time.ToDatetime(UTC) <= self.clock()
 
-    async def _after(self, session_id: str, seq: int) -> AsyncIterator[Event]:
+    async def _after(self, key: Key, seq: int) -> AsyncIterator[Event]:
+        tenant, session_id = key
         request = ReadEventsRequest(session_id=session_id, cursor=seq, page_size=_PAGE_EVENTS, kept_only=True)
         while True:
             try:
-                page = await self.store.ReadEvents(request, timeout=STORE_TIMEOUT_S)
+                page = await self.store.ReadEvents(request, timeout=STORE_TIMEOUT_S, metadata=for_tenant(tenant))
             except grpc.aio.AioRpcError as error:
                 if error.code() is grpc.StatusCode.NOT_FOUND:
                     # Dropped since it was listed.
@@ -141,9 +143,11 @@ class RebuildSessions:
                 return
             request.cursor = page.next_cursor
 
-    async def _has_log(self, session_id: str) -> bool:
+    async def _has_log(self, key: Key) -> bool:
+        tenant, session_id = key
         try:
-            await self.store.GetHead(GetHeadRequest(session_id=session_id), timeout=STORE_TIMEOUT_S)
+            request = GetHeadRequest(session_id=session_id)
+            await self.store.GetHead(request, timeout=STORE_TIMEOUT_S, metadata=for_tenant(tenant))
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 return False

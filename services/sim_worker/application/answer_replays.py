@@ -24,6 +24,7 @@ from milepost.dispatch.v1.dispatch_pb2 import ReplayAnswer, ReplayRequest, RunVe
 from milepost.event.v1.event_pb2 import Event, IntervalClosed
 from milepost.event.v1.record_pb2 import Record
 from milepost.session.v1.session_pb2 import CompletionReason, Results
+from runtime.identity import acting_for
 from session_log.codec import kind_of, record
 from session_log.past import Past
 from session_log.reader import LogReader, UnknownSession
@@ -76,7 +77,8 @@ class AnswerReplays:
         telling = asyncio.create_task(self._keep_telling(message))
         try:
             async with self._free:
-                answer = await self._answer(request)
+                with acting_for(request.tenant):
+                    answer = await self._answer(request)
         finally:
             telling.cancel()
         with contextlib.suppress(nats.errors.Error):

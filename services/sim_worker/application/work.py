@@ -14,6 +14,7 @@ from prometheus_client import Counter, Gauge
 from milepost.dispatch.v1.dispatch_pb2 import StillRunning, WorkerAnswer, WorkerQuestion, WorkOrder
 from milepost.event.v1.event_pb2 import ClaimReason, CommandRequested, SuspendCommand
 from runtime.broker import binding, subject
+from runtime.identity import acting_for
 from runtime.work_queue import work_consumer
 from session_log.reader import LogReader, LogSoFar, UnknownSession
 from sim_worker.application.attempt_log import AttemptLog, Fenced
@@ -150,7 +151,8 @@ class Work:
         """Decide about one delivery and carry it out. One of the three places that catch everything."""
         order = WorkOrder.FromString(delivery.data)
         try:
-            await self._carry_out(order, delivery)
+            with acting_for(order.tenant):
+                await self._carry_out(order, delivery)
         except Exception:
             log.exception("order failed; it comes again after the lease", session=order.session_id)
 
