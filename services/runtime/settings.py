@@ -14,7 +14,8 @@ DEFAULT_TENANT = "default"
 class ServiceSettings(AuthSettings):
     """What each service needs to start; a service adds its own fields in a subclass."""
 
-    model_config = SettingsConfigDict(env_prefix="MILEPOST_")
+    # A variable that a template leaves empty is one that is not set.
+    model_config = SettingsConfigDict(env_prefix="MILEPOST_", env_ignore_empty=True)
 
     nats_url: str = "nats://127.0.0.1:4222"
     """The broker; user and password stand in it where the broker wants them: `nats://user:password@host:port`."""

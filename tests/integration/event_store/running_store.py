@@ -278,7 +278,10 @@ class StoreProcess:
         ready = self._settings.ready_file
         assert ready is not None
         ready.unlink(missing_ok=True)
-        named = {f"MILEPOST_{name.upper()}": str(value) for name, value in self._settings.model_dump().items()}
+        named = {
+            f"MILEPOST_{name.upper()}": str(value)
+            for name, value in self._settings.model_dump(exclude_none=True).items()
+        }
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "event_store", env={**os.environ, **named}, stdout=log, stderr=log
