@@ -278,10 +278,8 @@ class StoreProcess:
         ready = self._settings.ready_file
         assert ready is not None
         ready.unlink(missing_ok=True)
-        named = {
-            f"MILEPOST_{name.upper()}": str(value)
-            for name, value in self._settings.model_dump(exclude_none=True).items()
-        }
+        said = self._settings.model_dump(exclude_none=True)
+        named = {f"MILEPOST_{name.upper()}": str(value) for name, value in said.items()}
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "event_store", env={**os.environ, **named}, stdout=log, stderr=log

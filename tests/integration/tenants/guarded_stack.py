@@ -10,7 +10,7 @@ import importlib
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,9 +92,8 @@ class Caller:
             request_serializer=request_type.SerializeToString,
             response_deserializer=response_type.FromString,
         )
-        call = make(
-            iter(requests) if method.client_streaming else requests[0], metadata=self._metadata, timeout=timeout_s
-        )
+        asked = iter(requests) if method.client_streaming else requests[0]
+        call = make(asked, metadata=self._metadata, timeout=timeout_s)
         outcome = Outcome()
         try:
             if not method.server_streaming:
@@ -139,25 +138,20 @@ class Guarded:
 async def guarded_stack(folder: Path, **changed: Any) -> AsyncIterator[Guarded]:
     """Broker, store and API for the time of the body; `changed` settings are those of both."""
     settings = {"auth_shared_key": USERS_KEY, "auth_service_key": SERVICES_KEY, **changed}
-    with _sqlite():
-        async with running_broker(folder / "broker") as broker:
-            async with running_store(folder / "store", broker.url, **settings) as store:
-                wanted = SessionApiSettings(
-                    nats_url=broker.url,
-                    listen="127.0.0.1:0",
-                    metrics_listen="127.0.0.1:0",
-                    database_url=url_of(folder / "api.db"),
-                    event_store=store.address,
-                    ready_file=folder / "api.json",
-                    **settings,
-                )
-                async with serving(wanted) as address, grpc.aio.insecure_channel(address) as api:
-                    yield Guarded(api, store.channel)
-
-
-@contextlib.contextmanager
-def _sqlite() -> Iterator[None]:
-    """Who may see what is decided before any database is asked."""
-    assert KINDS[0] == "sqlite"
+    # Who may see what is decided before any database is asked.
     with chosen(KINDS[0]):
-        yield
+        async with (
+            running_broker(folder / "broker") as broker,
+            running_store(folder / "store", broker.url, **settings) as store,
+        ):
+            wanted = SessionApiSettings(
+                nats_url=broker.url,
+                listen="127.0.0.1:0",
+                metrics_listen="127.0.0.1:0",
+                database_url=url_of(folder / "api.db"),
+                event_store=store.address,
+                ready_file=folder / "api.json",
+                **settings,
+            )
+            async with serving(wanted) as address, grpc.aio.insecure_channel(address) as api:
+                yield Guarded(api, store.channel)
