@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from milepost.artifacts import Artifacts
-from milepost.connection import Connection, open_channel
+from milepost.connection import NO_CREDENTIALS, Connection, open_channel
+from milepost.credentials import Credentials
 from milepost.events import Events
 from milepost.scenarios import Scenarios
 from milepost.sessions import Sessions
@@ -47,17 +48,22 @@ class Milepost:
         server: str = DEFAULT_SERVER,
         event_store: str | None = None,
         *,
+        credentials: Credentials = NO_CREDENTIALS,
         retry_for_s: float = RETRY_FOR_S,
         silence_s: float = SILENCE_S,
     ) -> AsyncIterator["Milepost"]:
         """A client of the session_api at `server` and the event_store at `event_store`, each `host:port`.
 
+        `credentials` prove who calls; `Credentials.from_environment()` takes them from MILEPOST_TOKEN and its like.
         Connects on first use. A call to a server that is away is tried for `retry_for_s` seconds, a watch as long
         after it last heard something; a watch that hears nothing for `silence_s` connects anew. Raises ValueError
-        when an address is none.
+        when an address is none, OSError for a key or certificate that cannot be read.
         """
         store = event_store or event_store_beside(server)
-        async with open_channel(server) as api_channel, open_channel(store) as store_channel:
+        async with (
+            open_channel(server, credentials) as api_channel,
+            open_channel(store, credentials) as store_channel,
+        ):
             yield cls(
                 Connection(api_channel, address=server, retry_for_s=retry_for_s, silence_s=silence_s),
                 Connection(store_channel, address=store, retry_for_s=retry_for_s, silence_s=silence_s),

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import grpc
 
+from milepost.credentials import Credentials
 from milepost.exceptions import UNREACHABLE, Aborted, MilepostError, Unavailable, from_rpc_error
 
 T = TypeVar("T")
@@ -25,6 +26,7 @@ LAST_TRY_S = 5.0
 # The servers' limit on one message, either way.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
+NO_CREDENTIALS = Credentials()
 _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -42,9 +44,9 @@ _CHANNEL_OPTIONS = (
 )
 
 
-def open_channel(address: str) -> grpc.aio.Channel:
-    """A channel to `host:port`, without encryption; connects when it is first used."""
-    return grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
+def open_channel(address: str, credentials: Credentials = NO_CREDENTIALS) -> grpc.aio.Channel:
+    """A channel to `host:port`; connects when it is first used. Raises OSError for a key that cannot be read."""
+    return credentials.open_channel(address, _CHANNEL_OPTIONS)
 
 
 class Backoff:

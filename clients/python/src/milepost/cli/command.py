@@ -19,13 +19,20 @@ import typer
 from rich.console import Console
 
 from milepost.client import DEFAULT_SERVER, Milepost
+from milepost.connection import NO_CREDENTIALS
+from milepost.credentials import Credentials
 from milepost.exceptions import UNREACHABLE, MilepostError
+from milepost.login import Login, kept
 
 # Gets a Target, then its own arguments and options.
 Command = Callable[..., Coroutine[Any, Any, None]]
 
 _INTERRUPTED = 130
 _ADDRESS = re.compile(r"\S+:[0-9]{1,5}")
+_HINTS = {
+    UNREACHABLE: "; start one with: milepost up",
+    "NOT_AUTHENTICATED": "; set MILEPOST_TOKEN, or use: milepost login",
+}
 # Findings of a refused scenario that are listed.
 _MAX_FINDINGS = 50
 
@@ -41,9 +48,17 @@ class Output(Enum):
 class Target:
     """Which server, and how to print."""
 
-    server: str
+    server: str | None
     event_store: str | None
     output: Output
+
+    @property
+    def address(self) -> str:
+        """The session API's: as said, as logged in, or where `milepost up` puts it."""
+        if self.server:
+            return self.server
+        login = _kept_login()
+        return login.server if login else DEFAULT_SERVER
 
     @property
     def json(self) -> bool:
@@ -51,17 +66,42 @@ class Target:
         return self.output is Output.JSON
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[Milepost]:
-        """A client of the server. Says so at once when nobody is there, instead of trying for long."""
-        for address in (self.server, self.event_store):
+    async def client(self, credentials: Credentials | None = None) -> AsyncIterator[Milepost]:
+        """A client of the server. Says so at once when nobody is there, instead of trying for long.
+
+        `credentials` None: those of the environment, else of the login to that very server.
+        """
+        store = self.event_store
+        if credentials is None:
+            credentials = Credentials.from_environment()
+            login = _kept_login()
+            if login is not None and login.server == self.address:
+                credentials = login.credentials if credentials == NO_CREDENTIALS else credentials
+                store = store or login.event_store or None
+        for address in (self.address, store):
             if address is not None and not _ADDRESS.fullmatch(address):
                 raise typer.BadParameter(f"{address!r} is not HOST:PORT")
-        async with Milepost.connect(self.server, self.event_store) as client:
+        for file in (credentials.tls_ca, credentials.tls_cert, credentials.tls_key):
+            if file is not None and not file.is_file():
+                raise typer.BadParameter(f"{file} is not there")
+        async with Milepost.connect(self.address, store, credentials=credentials) as client:
             await client.reachable()
             yield client
 
 
-SERVER = typer.Option("--server", envvar="MILEPOST_SERVER", metavar="HOST:PORT", help="Address of the session API.")
+def _kept_login() -> Login | None:
+    try:
+        return kept()
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; log in again, or: milepost logout") from None
+
+
+SERVER = typer.Option(
+    "--server",
+    envvar=["MILEPOST_SERVER", "MILEPOST_ADDRESS"],
+    metavar="HOST:PORT",
+    help="Address of the session API; by default the one logged in to.",
+)
 EVENT_STORE = typer.Option(
     "--event-store",
     envvar="MILEPOST_EVENT_STORE",
@@ -74,7 +114,7 @@ OUTPUT = typer.Option(
 _TARGET_OPTIONS = tuple(
     inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
     for name, default, annotation in (
-        ("server", DEFAULT_SERVER, Annotated[str, SERVER]),
+        ("server", None, Annotated[str | None, SERVER]),
         ("event_store", None, Annotated[str | None, EVENT_STORE]),
         ("output", Output.TEXT, Annotated[Output, OUTPUT]),
     )
@@ -86,7 +126,7 @@ def add_command(app: typer.Typer, name: str, function: Command, *, panel: str | 
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
     parameters = [*(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own), *_TARGET_OPTIONS]
 
-    def run(*, server: str, event_store: str | None, output: Output, **given: Any) -> None:
+    def run(*, server: str | None, event_store: str | None, output: Output, **given: Any) -> None:
         finish(function(Target(server, event_store, output), **given))
 
     # Typer reads a command's options from its signature.
@@ -109,7 +149,7 @@ def finish(work: Coroutine[Any, Any, None]) -> None:
 
 def print_error(error: MilepostError) -> None:
     """One line, then one per finding (`file:line`, or the field)."""
-    hint = "; start one with: milepost up" if error.reason == UNREACHABLE else ""
+    hint = _HINTS.get(error.reason, "")
     if not error.violations:
         fail_line(f"{error.message}{hint}")
         return

@@ -48,7 +48,7 @@ async def _demo(picture: Path) -> None:
         except STACK_FAILURES as error:
             fail_line(str(error))
             raise typer.Exit(1) from None
-    print_outcome(Target("", None, Output.TEXT), sessions)
+    print_outcome(Target(None, None, Output.TEXT), sessions)
     leave_unless_completed(sessions)
     _draw(series, picture)
     print(f"picture: {picture}")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from milepost.cli import (
+    account,
     admin,
     demo,
     events,
@@ -43,6 +44,8 @@ SERVE, RUN, COMMAND, PAST, LOOK = "Serve", "Run", "Command a session", "Go back,
 
 app.command("up", rich_help_panel=SERVE)(up.up)
 app.command("demo", rich_help_panel=SERVE)(demo.demo)
+add_command(app, "login", account.login, panel=SERVE)
+app.command("logout", rich_help_panel=SERVE)(account.logout)
 add_command(app, "selftest", selftest.selftest, panel=SERVE)
 add_command(app, "run", run.run, panel=RUN)
 
@@ -84,4 +87,5 @@ admin_app = typer.Typer(help="Look after what is kept (docs/retention.md).", no_
 add_command(admin_app, "gc", admin.gc)
 add_command(admin_app, "retention", admin.retention)
 add_command(admin_app, "rebuild", admin.rebuild)
+admin_app.command("token")(account.mint)
 app.add_typer(admin_app, name="admin", rich_help_panel=SERVE)

@@ -12,7 +12,7 @@ from milepost.cli.command import fail_line, finish
 from milepost.client import DEFAULT_SERVER
 from milepost.up.broker import BrokerMissing
 from milepost.up.child import ChildHopeless
-from milepost.up.children import StackSettings
+from milepost.up.children import StackSettings, authenticates
 from milepost.up.data_directory import DataDirectoryInUse
 from milepost.up.stack import PortTaken, ServicesMissing, StackTooSlow, running_stack
 
@@ -79,7 +79,8 @@ async def _until_cancelled(settings: StackSettings) -> None:
                 f"Milepost serves at {stack.addresses.session_api}, its event store at {stack.addresses.event_store}."
             )
             print(f"Everything is kept in {settings.data_directory.absolute()}; logs are in logs/ there.")
-            print("It listens on this machine only and has no authentication. Stop it with Ctrl-C.", flush=True)
+            who = "asks callers for tokens or certificates" if authenticates() else "has no authentication"
+            print(f"It listens on this machine only and {who}. Stop it with Ctrl-C.", flush=True)
             await asyncio.Event().wait()
     except STACK_FAILURES as error:
         fail_line(str(error))

@@ -90,9 +90,10 @@ def gist(event: Event) -> str:  # noqa: PLR0912 - a sentence per kind of event
 
 
 def command_words(command: CommandRequested) -> str:
-    """What was asked for, by whom when it was no client, and why."""
+    """What was asked for, by whom as far as that is known, and why."""
     asked = _verb_words(command)
-    by = f", by {command.asked_by}" if command.asked_by else ""
+    who = command.asked_by or command.subject
+    by = f", by {who}" if who else ""
     return f"{asked}{by}: {command.comment}" if command.comment else f"{asked}{by}"
 
 

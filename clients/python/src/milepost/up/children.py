@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from milepost.up.ports import HOST
 _WORKER_STOP_S = 30.0
 _SERVICE_STOP_S = 15.0
 _BROKER_STOP_S = 10.0
+# Any of these set: callers have to prove who they are.
+_AUTHENTICATION = ("MILEPOST_AUTH_SHARED_KEY", "MILEPOST_AUTH_JWKS", "MILEPOST_TLS_CLIENT_CA")
+_SERVICE_KEY = "MILEPOST_AUTH_SERVICE_KEY"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +47,17 @@ class Addresses:
     nats: str
 
 
+def authenticates() -> bool:
+    """Whether the environment asks callers to prove who they are."""
+    return any(os.environ.get(name) for name in _AUTHENTICATION)
+
+
 def child_specs(settings: StackSettings, directory: DataDirectory, addresses: Addresses) -> list[list[ChildSpec]]:
     """The children, in groups that stop together, first to last."""
+    inherited = dict(os.environ)
+    if authenticates() and not inherited.get(_SERVICE_KEY):
+        # For this life: whoever needs it is a child of this process.
+        inherited[_SERVICE_KEY] = secrets.token_hex(32)
 
     def service(name: str, module: str, stop_timeout_s: float, **own: str) -> ChildSpec:
         environment = {
@@ -57,7 +70,7 @@ def child_specs(settings: StackSettings, directory: DataDirectory, addresses: Ad
         return ChildSpec(
             name=name,
             command=(sys.executable, "-m", module),
-            environment={**os.environ, **{f"MILEPOST_{key}": value for key, value in environment.items()}},
+            environment={**inherited, **{f"MILEPOST_{key}": value for key, value in environment.items()}},
             log=directory.log_file(name),
             serves=_says_so(directory.ready_file(name)),
             stop_timeout_s=stop_timeout_s,
