@@ -21,6 +21,7 @@ from milepost.session.v1.statistics_pb2 import (
     VerdictCount,
     WorkerStatistics,
 )
+from session_api.application.refusals import field_invalid
 from session_api.gateways.fleet import Fleet
 from session_api.gateways.resource_parts import CLAIMED_BECAUSE
 from session_api.gateways.sessions_sql import Sessions
@@ -46,9 +47,9 @@ class GatherStatistics:
     async def __call__(self, tenant: str, request: GetStatisticsRequest, *, whole_fleet: bool) -> GetStatisticsResponse:
         """Looks at every session there is, newest first, as far back as is asked for.
 
-        Without `whole_fleet` only of workers that ran one of them.
+        Without `whole_fleet` only of workers that ran one of them. Raises CallRefused(FIELD_INVALID).
         """
-        since = request.since.ToDatetime(UTC) if request.HasField("since") else datetime.min.replace(tzinfo=UTC)
+        since = _moment(request.since) if request.HasField("since") else datetime.min.replace(tzinfo=UTC)
         tally = Tally()
         after: tuple[datetime, str] | None = None
         while page := await self.sessions.page(tenant, size=_PAGE_SESSIONS, after=after, states=()):
@@ -62,6 +63,13 @@ class GatherStatistics:
             after = (last.create_time.ToDatetime(UTC).replace(tzinfo=None), last.session_id)
         present = self.fleet.present()
         return tally.response(present if whole_fleet else [one for one in present if one.worker_id in tally.workers])
+
+
+def _moment(since: Timestamp) -> datetime:
+    try:
+        return since.ToDatetime(UTC)
+    except (ValueError, OverflowError) as error:
+        raise field_invalid("since", "is no time between the years 1 and 9999") from error
 
 
 @dataclass(slots=True)
