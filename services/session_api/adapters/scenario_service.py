@@ -40,14 +40,16 @@ class ScenarioServiceAdapter(ScenarioServiceServicer):
         self, request_iterator: AsyncIterator[pb.UploadScenarioRequest], context: Context
     ) -> pb.UploadScenarioResponse:
         """See the proto."""
+        who = caller()
         with tempfile.TemporaryDirectory(prefix="milepost-upload-") as directory:
             header = await self.receive(aiter(request_iterator), Path(directory))
             stored = await self.store(
-                caller().tenant,
+                who.tenant,
                 Path(directory) / "files",
                 config_path=header.config_path,
                 display_name=header.display_name,
                 validate_only=header.validate_only,
+                owner=who.subject,
             )
         return pb.UploadScenarioResponse(scenario=stored.scenario, already_stored=stored.already_stored)
 

@@ -25,7 +25,9 @@ class CreateDemoSession:
         """As CreateSession."""
         async with self._storing:
             if tenant not in self._digests:
-                stored = await self.store(tenant, demo_directory(), config_path="", display_name=DISPLAY_NAME)
+                stored = await self.store(
+                    tenant, demo_directory(), config_path="", display_name=DISPLAY_NAME, owner=subject
+                )
                 self._digests[tenant] = stored.scenario.digest
         spec = SessionSpec(scenario_digest=self._digests[tenant], seed=request.seed, engine=request.engine)
         if request.HasField("end_time_s"):

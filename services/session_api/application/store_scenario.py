@@ -47,6 +47,7 @@ class StoreScenario:
         config_path: str,
         display_name: str,
         validate_only: bool = False,
+        owner: str = "",
     ) -> StoredScenario:
         """Raises CallRefused: SCENARIO_INVALID with its findings, SCENARIO_TOO_LARGE."""
         try:
@@ -61,6 +62,7 @@ class StoreScenario:
         scenario = Scenario(
             digest=manifest.digest,
             display_name=display_name,
+            owner=owner,
             files=[file_to_proto(file) for file in files],
             scene=scene_to_proto(inspection.scene),
             warnings=[finding_to_proto(finding) for finding in inspection.warnings],

@@ -165,7 +165,7 @@ def _take_in_from_worker(projected: Projected, event: Event) -> None:  # noqa: P
 
 
 def _create(session: Session, session_id: str, created: SessionCreated, at: Timestamp) -> None:
-    session.session_id = session_id
+    session.session_id, session.owner = session_id, created.subject
     session.create_time.CopyFrom(at)
     session.etag = etag(session_id, None)
     session.exactness = Exactness.EXACTNESS_EXACT

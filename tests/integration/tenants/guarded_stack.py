@@ -29,6 +29,8 @@ from running_store import running_store
 
 from broker import running_broker
 from databases import KINDS, chosen, url_of
+from milepost.client import Milepost
+from milepost.credentials import Credentials
 from session_api.settings import SessionApiSettings
 
 USERS_KEY = "the key that tokens of users are signed with"
@@ -113,9 +115,20 @@ class Caller:
 class Guarded:
     """Where the stack serves, and who calls it."""
 
-    def __init__(self, api: grpc.aio.Channel, store: grpc.aio.Channel) -> None:
+    def __init__(self, api: grpc.aio.Channel, store: grpc.aio.Channel, *, addresses: tuple[str, str]) -> None:
+        self.addresses = addresses
         in_store = {"EventService", "BlobService", "StoreAdminService"}
         self._channels = {one.full_name: store if one.name in in_store else api for one in services()}
+
+    def connect(self, credentials: Credentials) -> contextlib.AbstractAsyncContextManager[Milepost]:
+        """A client as users have it."""
+        return Milepost.connect(*self.addresses, credentials=credentials)
+
+    def client(
+        self, subject: str, *, tenant: str, roles: Sequence[str] = ()
+    ) -> contextlib.AbstractAsyncContextManager[Milepost]:
+        """The client of somebody with a token."""
+        return self.connect(Credentials(token(subject, tenant=tenant, roles=list(roles))))
 
     def channel(self, service: str) -> grpc.aio.Channel:
         """A channel to whoever serves a service of ours, by its short name."""
@@ -154,4 +167,4 @@ async def guarded_stack(folder: Path, **changed: Any) -> AsyncIterator[Guarded]:
                 **settings,
             )
             async with serving(wanted) as address, grpc.aio.insecure_channel(address) as api:
-                yield Guarded(api, store.channel)
+                yield Guarded(api, store.channel, addresses=(address, store.address))

@@ -127,12 +127,15 @@ class Events(EventQueries):
         kinds: Sequence[EventKind.ValueType] = (),
         session_ids: Sequence[str] = (),
         labels: Mapping[str, str] | None = None,
+        all_tenants: bool = False,
     ) -> AsyncGenerator[WatchAllEventsResponse, None]:
         """Follow the logs of all sessions, or of these, or of those with all of these labels, in stored order.
 
-        Begins after a position; never ends by itself.
+        Begins after a position; never ends by itself. `all_tenants` is for administrators: Denied without the role.
         """
-        request = WatchAllEventsRequest(after_position=after, kinds=kinds, session_ids=session_ids, labels=labels)
+        request = WatchAllEventsRequest(
+            after_position=after, kinds=kinds, session_ids=session_ids, labels=labels, all_tenants=all_tenants
+        )
         async with aclosing(self._following(lambda: self._stub.WatchAllEvents(request))) as messages:
             async for message in messages:
                 yield message

@@ -8,6 +8,7 @@ import typer
 from milepost.cli import (
     account,
     admin,
+    audit,
     demo,
     events,
     export,
@@ -76,6 +77,7 @@ add_command(app, "metrics", export.metrics, panel=ANSWER)
 add_command(app, "export", export.export, panel=ANSWER)
 add_command(app, "report", report.report, panel=ANSWER)
 add_command(app, "stats", stats.stats, panel=ANSWER)
+add_command(app, "audit", audit.audit, panel=ANSWER)
 
 scenarios_app = typer.Typer(help="Upload, list and validate scenarios.", no_args_is_help=True)
 add_command(scenarios_app, "upload", scenarios.upload)
