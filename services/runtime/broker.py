@@ -5,6 +5,7 @@ A message's stream, subject and retention stand once, as an option on the messag
 
 import asyncio
 import contextlib
+import re
 from typing import Any
 
 import nats
@@ -28,6 +29,10 @@ REQUEST_TIMEOUT_S = 2.0
 RECONNECT_WAIT_S = 0.25
 # Between two tries to cancel what goes on connecting, seconds.
 _CANCEL_AGAIN_S = 0.1
+ANY = "*"
+"""In place of a token of a subject: any."""
+# No separator, no wildcard, nothing that ends a line of the protocol.
+_TOKEN = re.compile(r"[^\s.*>\x00-\x1f\x7f]+")
 # Default size of the log on the broker; it is purged behind the store, so this is a buffer, not an archive.
 LOG_MAX_BYTES = 8 * 1024**3
 
@@ -40,10 +45,15 @@ def binding(message: type[Message]) -> options_pb2.BrokerBinding:
     return options.Extensions[options_pb2.broker]
 
 
+def is_token(name: str) -> bool:
+    """Whether a name can be a token of a subject: what cannot names nothing that is on the broker."""
+    return _TOKEN.fullmatch(name) is not None
+
+
 def subject(message: type[Message], **tokens: str) -> str:
-    """Subject of a message; `*` as a token makes a filter. Raises ValueError when a token holds a dot."""
+    """Subject of a message; `*` as a token makes a filter. Raises ValueError for what is no token, such as a dot."""
     for name, token in tokens.items():
-        if not token or any(forbidden in token for forbidden in ". \t>"):
+        if token != ANY and not is_token(token):
             raise ValueError(f"{name}={token!r} is not a subject token")
     return binding(message).subject.format(**tokens)
 

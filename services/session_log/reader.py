@@ -24,6 +24,7 @@ from milepost.event.v1.event_pb2 import (
 )
 from milepost.event.v1.event_service_pb2 import GetHeadRequest, ReadEventsRequest
 from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
+from runtime.broker import is_token
 from runtime.channels import for_tenant
 from session_log.broker_log import read_tail, read_young
 from session_log.codec import LogMessage, events
@@ -151,6 +152,8 @@ class LogReader:
         self, tenant: str, session_id: str, kinds: Sequence[int], *, after_seq: int = 0
     ) -> tuple[list[Event], Place, int]:
         """Events, where the log ends, and its `oldest_seq`."""
+        if not is_token(session_id):
+            raise UnknownSession(session_id)
         if young := await read_young(self._js, tenant, session_id):
             return *_joined(session_id, [], Place(), young), 1
         while True:

@@ -12,7 +12,7 @@ from event_store.gateways.deletions import Deletions
 from event_store.gateways.event_rows import EventRows, Head
 from event_store.gateways.log_stream import last_seq_of
 from milepost.errors.v1 import errors_pb2
-from runtime.broker import jetstream
+from runtime.broker import is_token, jetstream
 from runtime.errors import CallRefused
 
 # How long to wait for ingestion before a caller is told to come again, seconds.
@@ -30,12 +30,12 @@ class FindLog:
 
     async def __call__(self, tenant: str, session_id: str, *, cursor: int = 0) -> Head:
         """Raises CallRefused: SESSION_NOT_FOUND, NOT_STORED_YET, CURSOR_BEYOND_HEAD."""
-        head = await self.rows.head(tenant, session_id)
+        head = await self.rows.head(tenant, session_id) if is_token(session_id) else None
         if head is not None and cursor <= head.head_seq:
             return head
         ends_at = head.head_seq if head else 0
         # What the broker has of a deleted session is its fence, no log (R4).
-        if head is not None or not await self.deletions.is_gone(tenant, session_id):
+        if is_token(session_id) and (head is not None or not await self.deletions.is_gone(tenant, session_id)):
             ends_at = max(ends_at, await self._end_on_broker(tenant, session_id))
         if not ends_at:
             raise CallRefused(
