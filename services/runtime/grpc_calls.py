@@ -24,6 +24,8 @@ from runtime.errors import CallRefused, FieldViolation, to_status
 log = structlog.get_logger()
 _validator = protovalidate.Validator()
 _ABSENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+# Packages of our services; health and reflection answer for themselves.
+_OURS = ("/milepost.", "/externalscaler.")
 _STATUS_TRAILER = "grpc-status-details-bin"
 
 
@@ -106,7 +108,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """Wrap the handler of one call."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or not method.startswith("/milepost."):
+        if handler is None or not method.startswith(_OURS):
             return handler
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(
