@@ -35,6 +35,7 @@ from sim_worker.application.work import Work
 from sim_worker.gateways.frame_interest import FrameInterests
 from sim_worker.gateways.machine import Machine, disk_bytes
 from sim_worker.gateways.own_pod import OwnPod
+from sim_worker.gateways.prepared_scenes import PreparedScenes
 from sim_worker.gateways.scene_files import SceneFiles
 from sim_worker.gateways.zygote import Zygote
 from sim_worker.settings import SimWorkerSettings
@@ -73,7 +74,9 @@ async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
         )
         snapshots = Snapshots()
         fetch_past = FetchPast(reader, blobs)
-        prepare_scene = PrepareScene(SceneFiles(settings.work_dir / "cache", blobs))
+        prepare_scene = PrepareScene(
+            SceneFiles(settings.work_dir / "cache", blobs), PreparedScenes(settings.work_dir / "prepared")
+        )
         choose_start = ChooseStart(snapshots, prepare_scene, blobs, zygote)
         keep_artifacts = KeepArtifacts(blobs, settings.artifact_limit_mib * _MIB)
         simulate = Simulate(zygote, limits, broker, reader, interests, snapshots, blobs, settings.worker_id)
