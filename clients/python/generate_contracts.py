@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 PROTOS = HERE.parents[1] / "protos"
 OUT = HERE / "src"
 # google.* comes with protobuf and googleapis-common-protos.
-GENERATED = ("milepost", "buf")
+GENERATED = ("milepost", "buf", "externalscaler")
 
 
 class GenerateContracts(BuildHookInterface[Any]):

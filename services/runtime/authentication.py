@@ -30,6 +30,8 @@ HEALTH = "grpc.health.v1.Health"
 _BEARER = "bearer "
 _ROLES = {options_pb2.ACCESS_ADMIN: ADMIN, options_pb2.ACCESS_SERVICE: SERVICE}
 _ANYBODY = Identity(DEFAULT_TENANT, roles=frozenset({ADMIN, SERVICE}))
+# Who calls a service that asks for no proof.
+_NOBODY = Identity("")
 
 
 class Authentication:
@@ -47,6 +49,8 @@ class Authentication:
 
     async def __call__(self, method: str, context: Context) -> Identity:
         """Who calls a method. Raises CallRefused: NOT_AUTHENTICATED, NOT_PERMITTED, KEYS_UNAVAILABLE."""
+        if self._required and self.is_open(method):
+            return _NOBODY
         metadata = {key: str(value) for key, value in context.invocation_metadata() or ()}
         identity = await self._proven(metadata, context) if self._required else _ANYBODY
         role = _role_needed(method)

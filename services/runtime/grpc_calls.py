@@ -27,6 +27,8 @@ log = structlog.get_logger()
 _validator = protovalidate.Validator()
 _ABSENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 Context = grpc.aio.ServicerContext[Any, Any]
+# Packages of our services; health and reflection answer for themselves.
+_OURS = ("/milepost.", "/externalscaler.")
 _STATUS_TRAILER = "grpc-status-details-bin"
 
 
@@ -112,7 +114,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """Wrap the handler of one call."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or (not method.startswith("/milepost.") and self._authentication.is_open(method)):
+        if handler is None or (not method.startswith(_OURS) and self._authentication.is_open(method)):
             return handler
         if handler.stream_stream:
             # Reflection; none of ours has this shape.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,7 @@ from scenario.xml_stream import XmlReader, read_xml
 # Order and values are part of every session's log. No validation: it would fetch schemas over http. All routes at
 # once: what makes a fork of the process exact. One thread: what makes a run repeatable.
 _NO_VALIDATION: Final = ("-X", "never", "--xml-validation.net", "never", "--xml-validation.routes", "never")
+_SEED: Final = "--seed"
 _SESSION_ARGUMENTS: Final = (
     *("--route-steps", "0", "--threads", "1", "--device.rerouting.threads", "0"),
     *("--save-state.rng", "--save-state.transportables", "--save-state.constraints"),
@@ -53,6 +54,11 @@ class PreparedScene:
     outputs: tuple[Output, ...]
     scene: Scene
 
+    def with_seed(self, seed: int) -> PreparedScene:
+        """The same for another seed: it stands in the arguments and nowhere else."""
+        at = self.arguments.index(_SEED) + 1
+        return replace(self, arguments=(*self.arguments[:at], str(seed), *self.arguments[at + 1 :]))
+
 
 def prepare(root: Path, scene: Scene, *, spec: RunOptions) -> PreparedScene:
     """Rewrites the files in `root` (`<session directory>/scene`) and makes `outputs/` beside it.
@@ -70,7 +76,7 @@ def prepare(root: Path, scene: Scene, *, spec: RunOptions) -> PreparedScene:
         options.append(SumoOption(_SSM_FILE, names.path_for(_SSM_DEFAULT_NAME, target=f"option {_SSM_DEFAULT_NAME}")))
     (root.parent / OUTPUT_FOLDER).mkdir(exist_ok=True)
     end_time_s = effective.end_time_s if spec.end_time_s is None else spec.end_time_s
-    arguments = [*_NO_VALIDATION, "--seed", str(spec.seed), *_SESSION_ARGUMENTS]
+    arguments = [*_NO_VALIDATION, _SEED, str(spec.seed), *_SESSION_ARGUMENTS]
     if spec.ignore_route_errors:
         arguments.append("--ignore-route-errors")
         options = [option for option in options if option.name != "ignore-route-errors"]

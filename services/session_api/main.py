@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 
+from externalscaler.externalscaler_pb2_grpc import add_ExternalScalerServicer_to_server
 from milepost.admin.v1.admin_service_pb2_grpc import add_SessionAdminServiceServicer_to_server
 from milepost.blob.v1.blob_service_pb2_grpc import BlobServiceStub
 from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
@@ -21,6 +22,8 @@ from scenario.limits import UploadLimits
 from session_api.adapters.admin_service import SERVICE as ADMIN_SERVICE
 from session_api.adapters.admin_service import SessionAdminServiceAdapter
 from session_api.adapters.event_feed import follow_store
+from session_api.adapters.external_scaler import SERVICE as EXTERNAL_SCALER
+from session_api.adapters.external_scaler import ExternalScalerAdapter
 from session_api.adapters.scenario_service import ScenarioServiceAdapter
 from session_api.adapters.session_service import SessionServiceAdapter
 from session_api.application.admission import Admission
@@ -35,6 +38,7 @@ from session_api.application.rebuild_sessions import RebuildSessions
 from session_api.application.receive_upload import ReceiveUpload
 from session_api.application.reconcile_orders import ReconcileOrders
 from session_api.application.retire import Retire
+from session_api.application.scale_pool import ScalePool
 from session_api.application.store_scenario import StoreScenario
 from session_api.application.validate_scenario import ValidateScenario
 from session_api.application.verbs import Verbs
@@ -43,6 +47,7 @@ from session_api.gateways.replays import Replays
 from session_api.gateways.scenarios_sql import Scenarios
 from session_api.gateways.sessions_kept import KeptSessions
 from session_api.gateways.sessions_sql import Sessions
+from session_api.gateways.wanted_slots import WantedSlots
 from session_api.gateways.work_orders import WorkOrders
 from session_api.settings import SessionApiSettings
 from session_log.reader import LogReader
@@ -52,6 +57,7 @@ SERVICES = (
     session_service_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name,
     scenario_service_pb2.DESCRIPTOR.services_by_name["ScenarioService"].full_name,
     ADMIN_SERVICE,
+    EXTERNAL_SCALER,
 )
 
 
@@ -112,6 +118,8 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
         add_SessionAdminServiceServicer_to_server(
             SessionAdminServiceAdapter(RebuildSessions(store, reader, sessions, kept), retire), server.server
         )
+        scale = ScalePool(WantedSlots(js), settings.pool, lifetime.stop, settings.max_connection_age_s)
+        add_ExternalScalerServicer_to_server(ExternalScalerAdapter(scale), server.server)
         async with serving(server, SERVICES, grace_s=settings.drain_s), asyncio.TaskGroup() as tasks:
             feed = tasks.create_task(follow_store(store, sessions), name="feed")
             reconciler = tasks.create_task(ReconcileOrders(sessions, orders, settings.reconcile_s)(), name="reconcile")

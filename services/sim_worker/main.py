@@ -24,6 +24,7 @@ from sim_worker.application.fetch_past import FetchPast
 from sim_worker.application.keep_artifacts import KeepArtifacts
 from sim_worker.application.look_out import LookOut
 from sim_worker.application.prepare_scene import PrepareScene
+from sim_worker.application.price_pod import PricePod
 from sim_worker.application.rebase import Rebase
 from sim_worker.application.relieve_pressure import RelievePressure
 from sim_worker.application.replay import ReplayTools
@@ -33,6 +34,8 @@ from sim_worker.application.snapshots import Snapshots
 from sim_worker.application.work import Work
 from sim_worker.gateways.frame_interest import FrameInterests
 from sim_worker.gateways.machine import Machine, disk_bytes
+from sim_worker.gateways.own_pod import OwnPod
+from sim_worker.gateways.prepared_scenes import PreparedScenes
 from sim_worker.gateways.scene_files import SceneFiles
 from sim_worker.gateways.zygote import Zygote
 from sim_worker.settings import SimWorkerSettings
@@ -71,7 +74,9 @@ async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
         )
         snapshots = Snapshots()
         fetch_past = FetchPast(reader, blobs)
-        prepare_scene = PrepareScene(SceneFiles(settings.work_dir / "cache", blobs))
+        prepare_scene = PrepareScene(
+            SceneFiles(settings.work_dir / "cache", blobs), PreparedScenes(settings.work_dir / "prepared")
+        )
         choose_start = ChooseStart(snapshots, prepare_scene, blobs, zygote)
         keep_artifacts = KeepArtifacts(blobs, settings.artifact_limit_mib * _MIB)
         simulate = Simulate(zygote, limits, broker, reader, interests, snapshots, blobs, settings.worker_id)
@@ -118,12 +123,16 @@ async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
             presence = tasks.create_task(announce(broker, here, refresh), name="presence")
             relieving = tasks.create_task(relieve(), name="pressure")
             working = tasks.create_task(work(), name="work")
+            beside = [presence, relieving]
+            if settings.pod_name:
+                price = PricePod(OwnPod(settings.pod_name), lambda: work.busy)
+                beside.append(tasks.create_task(price(), name="pod-deletion-cost"))
             lifetime.ready(server.address)
             await lifetime.stop.wait()
             done, _ = await asyncio.wait({working}, timeout=HAND_OVER_S)
             if not done:
                 log.warning("hand-over took too long", busy=work.busy)
-            await cancel(working, presence, relieving)
+            await cancel(working, *beside)
     await zygote.close()
     await disconnect(broker)
 

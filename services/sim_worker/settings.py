@@ -49,5 +49,7 @@ class SimWorkerSettings(ServiceSettings):
     """With less left on the machine the largest session is suspended, MiB."""
     min_disk_mib: int = 512
     """With less left on the disk of `work_dir` the largest session is suspended, MiB."""
+    pod_name: str = ""
+    """Pod this worker runs in; where it is said, the pod's deletion cost follows the number of sessions."""
     niceness: int = 5
     """Niceness of simulations: services stay answerable."""

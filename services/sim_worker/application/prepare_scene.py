@@ -1,6 +1,7 @@
 """Prepare a session's scene: a fresh directory, files by digest, outputs redirected, SUMO's arguments."""
 
 import asyncio
+import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from milepost.scenario.v1.scenario_pb2 import Scene as SceneMessage
 from milepost.session.v1.session_pb2 import Failure, FailureReason, SessionSpec
 from runtime.blobs import BlobCorrupt, BlobMissing
 from scenario.model import ScenarioRejected
-from scenario.prepare import RunOptions, prepare
+from scenario.prepare import PreparedScene, RunOptions, prepare
 from scenario.wire import scene_from_proto
+from sim_worker.gateways.prepared_scenes import PreparedScenes
 from sim_worker.gateways.scene_files import SceneFiles
 
 log = structlog.get_logger()
@@ -40,9 +42,10 @@ class SceneFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PrepareScene:
-    """Lays a session's directory out."""
+    """Lays a session's directory out: from what was prepared before, else from the scenario's files."""
 
     files: SceneFiles
+    before: PreparedScenes
 
     async def __call__(self, spec: SessionSpec, wanted: SceneMessage, directory: Path) -> Scene:
         """Raises SceneFailed; waits while the store does not answer."""
@@ -50,10 +53,26 @@ class PrepareScene:
             shutil.rmtree(directory)
         root = directory / "scene"
         root.mkdir(parents=True)
+        # The scene in the log is resolved: the request's own options and end are in it already.
+        options = RunOptions(seed=spec.seed, ignore_route_errors=spec.ignore_route_errors)
+        key = _key(wanted, options)
+        prepared = await self.before.lay_out(key, root, seed=spec.seed)
+        if prepared is None:
+            shutil.rmtree(root)
+            root.mkdir()
+            await self._fetch(wanted.scenario_digest, root)
+            prepared = await _prepared(root, wanted, options)
+            await self.before.keep(key, root, prepared)
+        names = sorted(output.path for output in prepared.outputs)
+        return Scene(
+            directory, prepared.arguments, ScenePrepared(scenario_digest=wanted.scenario_digest, outputs=names)
+        )
+
+    async def _fetch(self, scenario_digest: str, root: Path) -> None:
         while True:
             try:
-                await self.files.lay_out(wanted.scenario_digest, root)
-                break
+                await self.files.lay_out(scenario_digest, root)
+                return
             except (BlobMissing, BlobCorrupt) as error:
                 raise SceneFailed(
                     Failure(
@@ -66,21 +85,24 @@ class PrepareScene:
                 await asyncio.sleep(_RETRY_WAIT_S)
                 shutil.rmtree(root)
                 root.mkdir()
-        # The scene in the log is resolved: the request's own options and end are in it already.
-        options = RunOptions(seed=spec.seed, ignore_route_errors=spec.ignore_route_errors)
-        try:
-            prepared = await asyncio.to_thread(prepare, root, scene_from_proto(wanted), spec=options)
-        except ScenarioRejected as error:
-            finding = error.findings[0]
-            raise SceneFailed(
-                Failure(
-                    reason=FailureReason.FAILURE_REASON_SCENARIO_INVALID,
-                    message=finding.message,
-                    file=finding.file,
-                    line=finding.line,
-                )
-            ) from error
-        names = sorted(output.path for output in prepared.outputs)
-        return Scene(
-            directory, prepared.arguments, ScenePrepared(scenario_digest=wanted.scenario_digest, outputs=names)
-        )
+
+
+async def _prepared(root: Path, wanted: SceneMessage, options: RunOptions) -> PreparedScene:
+    try:
+        return await asyncio.to_thread(prepare, root, scene_from_proto(wanted), spec=options)
+    except ScenarioRejected as error:
+        finding = error.findings[0]
+        raise SceneFailed(
+            Failure(
+                reason=FailureReason.FAILURE_REASON_SCENARIO_INVALID,
+                message=finding.message,
+                file=finding.file,
+                line=finding.line,
+            )
+        ) from error
+
+
+def _key(wanted: SceneMessage, options: RunOptions) -> str:
+    """Names everything that prepared files and arguments depend on, but for the seed."""
+    told = f"{options.ignore_route_errors}".encode()
+    return hashlib.sha256(wanted.SerializeToString(deterministic=True) + told).hexdigest()

@@ -134,6 +134,7 @@ class Api:
     """Where it serves, stubs, and what the test plays the worker with."""
 
     def __init__(self, address: str, js: Any, store: Store) -> None:
+        self.address = address
         self.channel = grpc.aio.insecure_channel(address)
         self.sessions: Any = SessionServiceStub(self.channel)
         self.scenarios: Any = ScenarioServiceStub(self.channel)
@@ -186,13 +187,18 @@ class Api:
 
 @contextlib.asynccontextmanager
 async def running_api(
-    folder: Path, nats_url: str, *, of_store: Mapping[str, Any] | None = None, **changed: Any
+    folder: Path,
+    nats_url: str,
+    *,
+    of_store: Mapping[str, Any] | None = None,
+    listen: str = "127.0.0.1:0",
+    **changed: Any,
 ) -> AsyncIterator[Api]:
     """A store and an API in this process."""
     async with running_store(folder / "store", nats_url, **(of_store or {})) as store:
         settings = SessionApiSettings(
             nats_url=nats_url,
-            listen="127.0.0.1:0",
+            listen=listen,
             metrics_listen="127.0.0.1:0",
             database_url=url_of(folder / "api.db"),
             event_store=json.loads((folder / "store" / "ready.json").read_text())["address"],
