@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from milepost.errors.v1 import errors_pb2
 from runtime.database import is_away
 from runtime.errors import CallRefused, FieldViolation, to_status
+from runtime.observed_calls import observed
 
 log = structlog.get_logger()
 _validator = protovalidate.Validator()
@@ -129,30 +130,32 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 def _unary(behaviour: Any, method: str) -> Callable[..., Awaitable[Any]]:
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        try:
-            if isinstance(request, Message):
-                validate(request)
-            else:
-                request = _validated(request)
-            return await behaviour(request, context)
-        except grpc.aio.AbortError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the edge: see the module's docstring
-            await _fail(context, method, error)
+        with observed(method, context):
+            try:
+                if isinstance(request, Message):
+                    validate(request)
+                else:
+                    request = _validated(request)
+                return await behaviour(request, context)
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the edge: see the module's docstring
+                await _fail(context, method, error)
 
     return call
 
 
 def _stream(behaviour: Any, method: str) -> Callable[..., AsyncIterator[Any]]:
     async def call(request: Message, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        try:
-            validate(request)
-            async for response in behaviour(request, context):
-                yield response
-        except grpc.aio.AbortError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the edge: see the module's docstring
-            await _fail(context, method, error)
+        with observed(method, context, stream=True):
+            try:
+                validate(request)
+                async for response in behaviour(request, context):
+                    yield response
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the edge: see the module's docstring
+                await _fail(context, method, error)
 
     return call
 

@@ -21,6 +21,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
 from milepost.event.v1.record_pb2 import EventBatch, Record
+from runtime import traces
 from runtime.broker import RECONNECT_WAIT_S, REQUEST_TIMEOUT_S, binding, subject
 from session_log.broker_log import UNREACHABLE, read_tail
 from session_log.codec import BatchHeaders, LogMessage
@@ -95,6 +96,7 @@ class LogWriter:
             attempt=attempt,
             nonce=self._nonce,
             record_time=self._clock(),
+            trace=traces.current(),
         )
         body = EventBatch(records=records).SerializeToString(deterministic=True)
         sent = {**headers.encode(), _EXPECTED_LAST: str(self.place.stream_seq)}

@@ -5,9 +5,11 @@ Notices are wake-ups, not truth (log.md R12): what a watcher believes comes from
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import nats.errors
 import structlog
@@ -22,6 +24,7 @@ from event_store.gateways.event_rows import EventRows, Head, Place
 from event_store.gateways.log_stream import received_time, stream_end
 from milepost.dispatch.v1.dispatch_pb2 import CommittedNotice
 from runtime.broker import jetstream, subject, tokens_of
+from runtime.traces import TRACEPARENT
 
 log = structlog.get_logger()
 _watched_logs = Gauge("milepost_watched_logs", "Logs somebody watches")
@@ -35,6 +38,16 @@ _GATHER_S = 0.005
 Key = tuple[str, str]
 
 
+class Stored(NamedTuple):
+    """Intervals that were stored, for those who trace."""
+
+    trace: str
+    """The span of it, a `traceparent`."""
+    head_seq: int
+    at_ns: int
+    """When this process knew, of `time.time_ns`."""
+
+
 @dataclass(slots=True, eq=False)
 class WatchedLog:
     """A log's head as last read, and whom to kick when it moves."""
@@ -42,6 +55,8 @@ class WatchedLog:
     key: Key
     head: Head | None = None
     kicks: set[asyncio.Event] = field(default_factory=set)
+    stored: Stored | None = None
+    """The last intervals that were stored while somebody watched, and traced."""
 
     def seen(self, head: Head) -> None:
         """Somebody read the head: kick all if it moved. Looks may overlap; the head never goes back."""
@@ -93,8 +108,10 @@ class Heads:
     def wake(self, grown: Sequence[Committed]) -> None:
         """Something was stored by this process."""
         for item in grown:
-            if (key := (item.tenant, item.session_id)) in self._watched:
-                self._look_at(key)
+            if (watched := self._watched.get((item.tenant, item.session_id))) is not None:
+                if item.trace:
+                    watched.stored = Stored(item.trace, item.head_seq, time.time_ns())
+                self._look_at(watched.key)
         for kick in self._followers:
             kick.set()
 
@@ -113,7 +130,8 @@ class Heads:
     async def _on_notice(self, message: Msg) -> None:
         tokens = tokens_of(CommittedNotice, message.subject)
         notice = CommittedNotice.FromString(message.data)
-        self.wake([Committed(tokens["tenant"], tokens["session"], notice.head_seq)])
+        trace = (message.headers or {}).get(TRACEPARENT, "")
+        self.wake([Committed(tokens["tenant"], tokens["session"], notice.head_seq, trace)])
 
     async def keep_level(self) -> None:
         """Run until cancelled."""

@@ -9,10 +9,12 @@ import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
+from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Gauge
 
 from milepost.dispatch.v1.dispatch_pb2 import StillRunning, WorkerAnswer, WorkerQuestion, WorkOrder
 from milepost.event.v1.event_pb2 import ClaimReason, CommandRequested, SuspendCommand
+from runtime import traces
 from runtime.broker import binding, subject
 from runtime.work_queue import work_consumer
 from session_log.reader import LogReader, LogSoFar, UnknownSession
@@ -196,7 +198,11 @@ class Work:
 
         try:
             because = _because(so_far, lost_worker=lost_worker)
-            await self.run_attempt(key, so_far, lease, because=because, claimed=claimed)
+            order = (lease.delivery.headers or {}).get(traces.TRACEPARENT, "")
+            with traces.span(
+                "session.work", parent=order, kind=SpanKind.CONSUMER, session_id=key[1], worker_id=self.worker_id
+            ):
+                await self.run_attempt(key, so_far, lease, because=because, claimed=claimed)
         finally:
             del self._running[key]
             _busy.dec()

@@ -14,6 +14,7 @@ from typing import TypeVar
 import grpc
 
 from milepost.exceptions import UNREACHABLE, Aborted, MilepostError, Unavailable, from_rpc_error
+from milepost.traces import trace_interceptors
 
 T = TypeVar("T")
 
@@ -44,7 +45,7 @@ _CHANNEL_OPTIONS = (
 
 def open_channel(address: str) -> grpc.aio.Channel:
     """A channel to `host:port`, without encryption; connects when it is first used."""
-    return grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
+    return grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS, interceptors=trace_interceptors())
 
 
 class Backoff:
