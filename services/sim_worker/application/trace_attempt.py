@@ -23,6 +23,7 @@ class TraceAttempt:
     def __init__(self, session: Session, start: Start) -> None:
         """Made in the attempt's span."""
         self._on = traces.enabled()
+        self._session_id = session.attempt.session_id
         self._attempt = traces.current()
         self._since_ns = time.time_ns() if self._on else 0
         self._first = True
@@ -31,7 +32,7 @@ class TraceAttempt:
         self._step = start.step
         self._load = traces.begin(
             "session.load",
-            session_id=session.attempt.session_id,
+            session_id=self._session_id,
             start=StartKind.Name(start.kind).removeprefix("START_KIND_"),
             start_step=start.step,
         )
@@ -55,8 +56,9 @@ class TraceAttempt:
     def close(self) -> None:
         """The process is gone."""
         if self._on:
-            # Ends it only where it never started.
-            self._load.end()
+            if self._load.is_recording():
+                # It never started.
+                self._load.end()
             self._tell()
 
     def _tell(self) -> None:
@@ -65,6 +67,7 @@ class TraceAttempt:
                 "session.intervals",
                 parent=self._attempt,
                 since_ns=self._since_ns,
+                session_id=self._session_id,
                 intervals=self._intervals,
                 from_step=self._from_step,
                 to_step=self._step,
