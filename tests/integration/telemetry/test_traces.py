@@ -4,6 +4,7 @@ import asyncio
 import json
 
 from collector import Told, running_collector
+
 from scenario.demo import demo_directory
 from session_logs import simulated, whole_log
 from stack import running_stack, start_milepost
