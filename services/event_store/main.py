@@ -60,7 +60,7 @@ async def serve(settings: EventStoreSettings, lifetime: Lifetime) -> None:
     # Of its own notices the store need not hear.
     broker = await connect(settings.nats_url, name="event_store", echo=False)
     js = jetstream(broker)
-    await ensure_streams(js)
+    await ensure_streams(js, replicas=settings.stream_replicas)
     async with open_database(settings.database_url, migrations=MIGRATIONS) as engine:
         writing, drain = asyncio.Lock(), asyncio.Event()
         rows, appends = EventRows(engine), EventAppends(engine, writing)

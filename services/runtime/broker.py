@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import BadRequestError, NotFoundError
+from nats.js.errors import NotFoundError
 
 from milepost.dispatch.v1.dispatch_pb2 import WorkOrder
 from milepost.event.v1.record_pb2 import EventBatch
@@ -57,6 +57,8 @@ def tokens_of(message: type[Message], actual: str) -> dict[str, str]:
 async def connect(url: str, *, name: str, appends: bool = False, echo: bool = True) -> Client:
     """A connection that reconnects for ever; the first connect waits for the broker, too.
 
+    `url`: one server, or several of a cluster with commas between.
+
     `appends`: for connections that append to logs (log.md R3). Nothing is buffered while disconnected, or
     a publish that was reported as failed would be delivered seconds later.
     `echo=False`: what this connection publishes does not reach its own subscriptions.
@@ -65,7 +67,7 @@ async def connect(url: str, *, name: str, appends: bool = False, echo: bool = Tr
     while True:
         try:
             return await nats.connect(
-                url,
+                url.split(","),
                 name=name,
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=RECONNECT_WAIT_S,
@@ -138,15 +140,23 @@ async def _ensure_stream(js: JetStreamContext, config: StreamConfig) -> None:
     assert config.name is not None
     while True:
         try:
-            await js.stream_info(config.name)
+            found = (await js.stream_info(config.name)).config
+            if found.num_replicas != config.num_replicas:
+                # Whoever was first decided; changing it moves all of a stream, and is the operator's to order.
+                log.warning("stream has other replicas", stream=config.name, replicas=found.num_replicas)
             return
         except NotFoundError:
-            try:
-                await js.add_stream(config)
-            except BadRequestError as error:
-                # Another service was first, with settings of its own: its stream is the stream.
-                log.info("stream exists", stream=config.name, error=error.description)
-                return
+            await _add_stream(js, config)
         except nats.errors.Error as error:
             log.warning("broker does not answer yet", stream=config.name, error=repr(error))
             await asyncio.sleep(RECONNECT_WAIT_S)
+
+
+async def _add_stream(js: JetStreamContext, config: StreamConfig) -> None:
+    try:
+        await js.add_stream(config)
+    except nats.errors.Error as error:
+        # Another service was first, with settings of its own: its stream is the stream. Or the cluster has no leader
+        # yet, or too few servers for so many replicas. Whoever asked looks again.
+        log.info("stream not made", stream=config.name, error=str(error))
+        await asyncio.sleep(RECONNECT_WAIT_S)

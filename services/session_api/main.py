@@ -60,7 +60,7 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
     # No reconnect buffer: this connection appends (log.md R3).
     broker = await connect(settings.nats_url, name="session_api", appends=True)
     js = jetstream(broker)
-    await ensure_streams(js)
+    await ensure_streams(js, replicas=settings.stream_replicas)
     async with (
         open_database(settings.database_url, migrations=MIGRATIONS) as engine,
         open_channel(settings.event_store) as channel,

@@ -56,7 +56,7 @@ async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
     # No reconnect buffer, no echo: it appends to logs and listens on their subjects for others (log.md R3).
     broker = await connect(settings.nats_url, name=settings.worker_id, appends=True, echo=False)
     js = jetstream(broker)
-    await ensure_streams(js)
+    await ensure_streams(js, replicas=settings.stream_replicas)
     interests = FrameInterests()
     await interests.listen(broker)
     async with open_channel(settings.event_store) as channel:

@@ -43,7 +43,9 @@ class Collector(TraceServiceServicer):
     address: str = ""
     told: list[Told] = field(default_factory=list)
 
-    async def Export(self, request: pb.ExportTraceServiceRequest, context: Any) -> pb.ExportTraceServiceResponse:
+    async def Export(  # noqa: N802 - gRPC names its methods
+        self, request: pb.ExportTraceServiceRequest, context: Any
+    ) -> pb.ExportTraceServiceResponse:
         for resource in request.resource_spans:
             named = {one.key: one.value.string_value for one in resource.resource.attributes}
             for scope in resource.scope_spans:
