@@ -15,12 +15,14 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
+from prometheus_client import Gauge
 
 from milepost.dispatch.v1.dispatch_pb2 import WorkOrder
 from milepost.event.v1.record_pb2 import EventBatch
 from milepost.options.v1 import options_pb2
 
 log = structlog.get_logger()
+_connected = Gauge("milepost_broker_connected", "1 while this process is connected to the broker, else 0")
 
 # How long one request to the broker may take before it counts as unclear, seconds.
 REQUEST_TIMEOUT_S = 2.0
@@ -66,7 +68,7 @@ async def connect(url: str, *, name: str, appends: bool = False, echo: bool = Tr
     settings: dict[str, Any] = {"no_echo": not echo, **({"pending_size": 0} if appends else {})}
     while True:
         try:
-            return await nats.connect(
+            client = await nats.connect(
                 url.split(","),
                 name=name,
                 max_reconnect_attempts=-1,
@@ -75,8 +77,12 @@ async def connect(url: str, *, name: str, appends: bool = False, echo: bool = Tr
                 ping_interval=5,
                 max_outstanding_pings=2,
                 error_cb=_on_error,
+                disconnected_cb=_on_loss,
+                reconnected_cb=_on_return,
                 **settings,
             )
+            _connected.set(1)
+            return client
         except (OSError, nats.errors.Error) as error:
             log.warning("broker not reachable yet", url=url, error=repr(error))
             await asyncio.sleep(RECONNECT_WAIT_S)
@@ -92,6 +98,14 @@ async def disconnect(client: Client) -> None:
     while connecting is not None and not connecting.done():
         connecting.cancel()
         await asyncio.wait({connecting}, timeout=_CANCEL_AGAIN_S)
+
+
+async def _on_loss() -> None:
+    _connected.set(0)
+
+
+async def _on_return() -> None:
+    _connected.set(1)
 
 
 async def _on_error(error: Exception) -> None:

@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 import structlog
 from nats.js import JetStreamContext
 from nats.js.errors import APIError
+from prometheus_client import Counter, Histogram
 
 from milepost.event.v1.record_pb2 import EventBatch, Record
 from runtime import traces
@@ -30,6 +31,14 @@ from session_log.broker_log import UNREACHABLE, read_tail
 from session_log.codec import BatchHeaders, LogMessage
 
 log = structlog.get_logger()
+_append_seconds = Histogram(
+    "milepost_append_duration_seconds",
+    "From an append to its acknowledgement, however often it was sent",
+    # Milliseconds where the broker is well; an election of a cluster takes five seconds and more.
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+_unclear = Counter("milepost_unclear_appends_total", "Appends that had to be sent again: no answer, or no verdict yet")
+_races = Counter("milepost_lost_races_total", "Appends that were refused because somebody else was first")
 
 # Largest message of the log, bytes: one read of the ingester stays small, and NATS's own limit is 1 MiB.
 MAX_BATCH_BYTES = 256 * 1024
@@ -108,6 +117,7 @@ class LogWriter:
         )
         body = EventBatch(records=records).SerializeToString(deterministic=True)
         sent = {**headers.encode(), _EXPECTED_LAST: str(self.place.stream_seq)}
+        began = time.perf_counter()
         refused_since: float | None = None
         said = False
         while True:
@@ -119,6 +129,7 @@ class LogWriter:
                 if isinstance(error, APIError) and error.err_code == _WRONG_LAST_SEQUENCE:
                     refused_since = refused_since or time.monotonic()
                     if (place := await self._settled(headers, since=refused_since)) is not None:
+                        _append_seconds.observe(time.perf_counter() - began)
                         return place
                 elif isinstance(error, APIError) and error.err_code in _FULL:
                     if not wait_when_full:
@@ -129,11 +140,13 @@ class LogWriter:
                 elif not _is_unclear(error):
                     raise
                 if not said:
+                    _unclear.inc()
                     # Once: a cluster that elects a leader refuses everybody several times a second.
                     log.warning("append is unclear", subject=self._subject, error=repr(error))
                 said = True
                 await asyncio.sleep(RECONNECT_WAIT_S)
             else:
+                _append_seconds.observe(time.perf_counter() - began)
                 self.place = Place(stream_seq=ack.seq, seq=self.place.seq + len(records))
                 return self.place
 
@@ -147,6 +160,7 @@ class LogWriter:
             self.place = self.place.after(newer[0])
             return self.place
         if newer or time.monotonic() - since > BARE_REFUSAL_S:
+            _races.inc()
             raise LostRace(newer)
         return None
 

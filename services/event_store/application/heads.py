@@ -29,6 +29,8 @@ from runtime.traces import TRACEPARENT
 log = structlog.get_logger()
 _watched_logs = Gauge("milepost_watched_logs", "Logs somebody watches")
 _lag = Gauge("milepost_ingest_lag_seconds", "How far the store is behind the broker; -1 when unknown")
+_lag_messages = Gauge("milepost_ingest_lag_messages", "Messages of the broker's stream beyond what is stored, at most")
+_read_at = Gauge("milepost_heads_read_timestamp_seconds", "When this replica read the heads of watched logs, Unix time")
 
 # How often all heads are read, seconds.
 POLL_S = 1.0
@@ -148,6 +150,7 @@ class Heads:
                 keys = set(self._watched)
             try:
                 await self._read(keys)
+                _read_at.set_to_current_time()
             except SQLAlchemyError as error:
                 log.warning("heads cannot be read", error=repr(error))
             await asyncio.sleep(_GATHER_S)
@@ -183,6 +186,7 @@ class Heads:
             place = self._place
         if place is None or place.epoch != end.epoch:
             return None
+        _lag_messages.set(max(0, end.last_seq - place.stream_seq))
         if place.stream_seq >= end.last_seq:
             return 0.0
         oldest = await received_time(js, after=place.stream_seq)

@@ -42,6 +42,7 @@ from runtime import traces
 from runtime.errors import CallRefused
 
 _watchers = Gauge("milepost_watchers", "Open watches of one log")
+_fell_behind = Counter("milepost_watchers_fell_behind_total", "Times a live watcher was too slow")
 _sent = Counter("milepost_watch_sent_bytes_total", "Bytes of events sent to watchers")
 
 # How often a watcher hears that nothing is lost, seconds; the contract says 5 at most.
@@ -203,6 +204,7 @@ class _Watch:
         return _encode(heartbeat=beat)
 
     def _fell_behind(self, head: Head) -> bytes:
+        _fell_behind.inc()
         if self._policy == _DISCONNECT:
             raise CallRefused(
                 errors_pb2.ERROR_REASON_WATCHER_TOO_SLOW,

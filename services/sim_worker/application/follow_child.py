@@ -48,7 +48,9 @@ from sim_worker.gateways.frame_interest import FrameInterests
 from sim_worker.gateways.sumo_log import SumoLog
 
 log = structlog.get_logger()
-_steps = Counter("milepost_simulated_seconds_total", "Simulated time, over all sessions")
+_simulated = Counter("milepost_simulated_seconds_total", "Simulated time, over all sessions")
+_steps = Counter("milepost_simulated_steps_total", "Simulated steps, over all sessions")
+_intervals = Counter("milepost_simulated_intervals_total", "Intervals closed, over all sessions")
 
 # Lines of SUMO's that become events of one session; `sumo.log` holds all.
 MAX_LOG_LINES = 200
@@ -228,7 +230,9 @@ class FollowChild:
 
     def _interval(self, interval: Interval) -> None:
         self._spans.interval(interval.step)
-        _steps.inc(max(0.0, interval.sim_time_s - self._sim_time_s))
+        _simulated.inc(max(0.0, interval.sim_time_s - self._sim_time_s))
+        _steps.inc(max(0, interval.step - self._step))
+        _intervals.inc()
         self._at(interval.step, interval.sim_time_s)
         closed = record(IntervalClosed(), step=interval.step, sim_time_s=interval.sim_time_s)
         closed.payload = interval.payload

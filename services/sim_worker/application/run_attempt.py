@@ -18,6 +18,7 @@ from pathlib import Path
 
 import structlog
 from nats.js import JetStreamContext
+from prometheus_client import Counter
 
 from milepost.event.v1.event_pb2 import (
     ClaimReason,
@@ -50,6 +51,7 @@ from sim_worker.gateways.child_process import ChildGone, ChildRefused
 from sim_worker.gateways.zygote import ZygoteFailed
 
 log = structlog.get_logger()
+_attempts = Counter("milepost_attempts_total", "Processes that simulated, by what came of it", ["outcome"])
 
 # Attempts in a row that may die without getting any further.
 MAX_FRUITLESS = 3
@@ -223,6 +225,7 @@ class RunAttempt:
             except (ZygoteFailed, ChildGone, ChildRefused) as error:
                 reason = FailureReason.FAILURE_REASON_CHILD_DIED
                 outcome = Died(Failure(reason=reason, message=str(error) or repr(error)), gained=False)
+            _attempts.labels(type(outcome).__name__.lower()).inc()
             span.set_attribute("milepost.outcome", type(outcome).__name__)
             return outcome
 

@@ -24,7 +24,9 @@ from sim_worker.application.run_attempt import RunAttempt
 from sim_worker.domain.orders import Adopt, Ask, Claim, Drop, decide
 
 log = structlog.get_logger()
+_slots = Gauge("milepost_worker_slots", "Sessions this worker runs at once, at most")
 _busy = Gauge("milepost_worker_busy_slots", "Slots that run a session")
+_open = Gauge("milepost_worker_open", "1 while this worker takes work, 0 under pressure")
 _orders = Counter("milepost_worker_orders_total", "Orders delivered, by what was done", ["decision"])
 
 # How long one pull waits for an order, seconds.
@@ -101,6 +103,8 @@ class Work:
     async def __call__(self) -> None:
         """Pull and run until `stopping` is set; then wait until every session was handed over."""
         free = asyncio.Semaphore(self.slots)
+        _slots.set(self.slots)
+        _open.set_function(lambda: float(self.open.is_set()))
         async with asyncio.TaskGroup() as tasks:
             stop = tasks.create_task(self.stopping.wait(), name="stopping")
             while not self.stopping.is_set():
