@@ -93,6 +93,7 @@ async def serve(settings: EventStoreSettings, lifetime: Lifetime) -> None:
                 watch=WatchLog(find, heads, chunks, Phases(rows), frames, drain),
                 follow=FollowAll(rows, heads, drain),
                 find=find,
+                heads=heads,
                 metrics=QueryMetrics(select, rows),
                 export=ExportLog(select, rows),
             ),

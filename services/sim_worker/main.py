@@ -110,6 +110,7 @@ async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
 
         def refresh(presence: WorkerPresence) -> None:
             presence.busy, presence.cpu_load = work.busy, machine.cpu_load()
+            presence.memory_free_bytes = machine.memory_free_bytes()
             presence.closed_because = f"{relieve.closed_because} pressure" if relieve.closed_because else ""
 
         server = GrpcServer(settings)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import nats.errors
 import structlog
+from google.protobuf.duration_pb2 import Duration
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
@@ -106,6 +107,19 @@ class Heads:
             yield
         finally:
             self._followers.discard(kick)
+
+    def watchers(self, key: Key) -> int:
+        """How many watch a log here."""
+        watched = self._watched.get(key)
+        return len(watched.kicks) if watched else 0
+
+    def lag(self) -> Duration | None:
+        """`ingest_lag_s`, for an answer."""
+        if self.ingest_lag_s is None:
+            return None
+        lag = Duration()
+        lag.FromMicroseconds(int(self.ingest_lag_s * 1e6))
+        return lag
 
     def wake(self, grown: Sequence[Committed]) -> None:
         """Something was stored by this process."""

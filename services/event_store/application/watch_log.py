@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from google.protobuf.duration_pb2 import Duration
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Gauge
 
@@ -196,10 +195,7 @@ class _Watch:
         self._beat_at = self._use_case.monotonic() + HEARTBEAT_S
         beat = Heartbeat(sent_seq=self.cursor, stored_head_seq=head.head_seq)
         beat.server_time.FromDatetime(self._use_case.clock())
-        lag_s = self._use_case.heads.ingest_lag_s
-        if lag_s is not None:
-            lag = Duration()
-            lag.FromMicroseconds(int(lag_s * 1e6))
+        if (lag := self._use_case.heads.lag()) is not None:
             beat.ingest_lag.CopyFrom(lag)
         return _encode(heartbeat=beat)
 

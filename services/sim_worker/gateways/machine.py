@@ -31,12 +31,16 @@ class Machine:
 
     def pressure(self) -> str:
         """`memory`, `disk`, or nothing."""
-        memory_bytes, disk_free_bytes = min(_memory_left()), shutil.disk_usage(self.folder).free
+        memory_bytes, disk_free_bytes = self.memory_free_bytes(), shutil.disk_usage(self.folder).free
         _memory_free.set(memory_bytes)
         _disk_free.set(disk_free_bytes)
         if memory_bytes < self.min_memory_bytes:
             return "memory"
         return "disk" if disk_free_bytes < self.min_disk_bytes else ""
+
+    def memory_free_bytes(self) -> int:
+        """Memory that is left, of the machine or the container."""
+        return min(_memory_left())
 
     def cpu_load(self) -> float:
         """Share of all cores in the last minute, 0 to 1."""
