@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 
-from bench import ingest_and_fanout, latency, many_sessions, overhead, recovery, store, watchers
+from bench import cluster, ingest_and_fanout, latency, many_sessions, overhead, recovery, store, watchers
 
 FIGURES: dict[str, Callable[[], Awaitable[None]]] = {
     "overhead": overhead.measure,
@@ -15,6 +15,7 @@ FIGURES: dict[str, Callable[[], Awaitable[None]]] = {
     "recovery": recovery.measure,
     "store": store.measure,
     "watchers": watchers.measure,
+    "cluster": cluster.measure,
 }
 
 

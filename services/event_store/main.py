@@ -24,6 +24,7 @@ from event_store.application.heads import Heads
 from event_store.application.ingest import EpochChanged, Ingest
 from event_store.application.ingest_in_turn import IngestInTurn
 from event_store.application.load import Load
+from event_store.application.measure_store import MeasureStore
 from event_store.application.note_references import NoteReferences
 from event_store.application.phases import Phases
 from event_store.application.purge import Purge
@@ -60,7 +61,7 @@ async def serve(settings: EventStoreSettings, lifetime: Lifetime) -> None:
     # Of its own notices the store need not hear.
     broker = await connect(settings.nats_url, name="event_store", echo=False)
     js = jetstream(broker)
-    await ensure_streams(js)
+    await ensure_streams(js, replicas=settings.stream_replicas)
     async with open_database(settings.database_url, migrations=MIGRATIONS) as engine:
         writing, drain = asyncio.Lock(), asyncio.Event()
         rows, appends = EventRows(engine), EventAppends(engine, writing)
@@ -92,6 +93,7 @@ async def serve(settings: EventStoreSettings, lifetime: Lifetime) -> None:
                 watch=WatchLog(find, heads, chunks, Phases(rows), frames, drain),
                 follow=FollowAll(rows, heads, drain),
                 find=find,
+                heads=heads,
                 metrics=QueryMetrics(select, rows),
                 export=ExportLog(select, rows),
             ),
@@ -109,6 +111,7 @@ async def serve(settings: EventStoreSettings, lifetime: Lifetime) -> None:
                 tasks.create_task(frames.say_interest(), name="interest"),
                 tasks.create_task(NoteReferences(Unnoted(engine, writing), rows)(), name="note-references"),
                 tasks.create_task(clean_up(), name="clean-up"),
+                tasks.create_task(MeasureStore(keeping)(), name="measure"),
                 tasks.create_task(Purge(js, rows, appends, settings.purge_delay_s)(), name="purge"),
             ]
             lifetime.ready(server.address)

@@ -15,13 +15,15 @@ from google.protobuf.message import Message
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import BadRequestError, NotFoundError
+from nats.js.errors import NotFoundError
+from prometheus_client import Gauge
 
 from milepost.dispatch.v1.dispatch_pb2 import WorkOrder
 from milepost.event.v1.record_pb2 import EventBatch
 from milepost.options.v1 import options_pb2
 
 log = structlog.get_logger()
+_connected = Gauge("milepost_broker_connected", "1 while this process is connected to the broker, else 0")
 
 # How long one request to the broker may take before it counts as unclear, seconds.
 REQUEST_TIMEOUT_S = 2.0
@@ -67,6 +69,8 @@ def tokens_of(message: type[Message], actual: str) -> dict[str, str]:
 async def connect(url: str, *, name: str, appends: bool = False, echo: bool = True) -> Client:
     """A connection that reconnects for ever; the first connect waits for the broker, too.
 
+    `url`: one server, or several of a cluster with commas between.
+
     `appends`: for connections that append to logs (log.md R3). Nothing is buffered while disconnected, or
     a publish that was reported as failed would be delivered seconds later.
     `echo=False`: what this connection publishes does not reach its own subscriptions.
@@ -74,8 +78,8 @@ async def connect(url: str, *, name: str, appends: bool = False, echo: bool = Tr
     settings: dict[str, Any] = {"no_echo": not echo, **({"pending_size": 0} if appends else {})}
     while True:
         try:
-            return await nats.connect(
-                url,
+            client = await nats.connect(
+                url.split(","),
                 name=name,
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=RECONNECT_WAIT_S,
@@ -83,8 +87,12 @@ async def connect(url: str, *, name: str, appends: bool = False, echo: bool = Tr
                 ping_interval=5,
                 max_outstanding_pings=2,
                 error_cb=_on_error,
+                disconnected_cb=_on_loss,
+                reconnected_cb=_on_return,
                 **settings,
             )
+            _connected.set(1)
+            return client
         except (OSError, nats.errors.Error) as error:
             log.warning("broker not reachable yet", url=url, error=repr(error))
             await asyncio.sleep(RECONNECT_WAIT_S)
@@ -100,6 +108,14 @@ async def disconnect(client: Client) -> None:
     while connecting is not None and not connecting.done():
         connecting.cancel()
         await asyncio.wait({connecting}, timeout=_CANCEL_AGAIN_S)
+
+
+async def _on_loss() -> None:
+    _connected.set(0)
+
+
+async def _on_return() -> None:
+    _connected.set(1)
 
 
 async def _on_error(error: Exception) -> None:
@@ -148,15 +164,23 @@ async def _ensure_stream(js: JetStreamContext, config: StreamConfig) -> None:
     assert config.name is not None
     while True:
         try:
-            await js.stream_info(config.name)
+            found = (await js.stream_info(config.name)).config
+            if found.num_replicas != config.num_replicas:
+                # Whoever was first decided; changing it moves all of a stream, and is the operator's to order.
+                log.warning("stream has other replicas", stream=config.name, replicas=found.num_replicas)
             return
         except NotFoundError:
-            try:
-                await js.add_stream(config)
-            except BadRequestError as error:
-                # Another service was first, with settings of its own: its stream is the stream.
-                log.info("stream exists", stream=config.name, error=error.description)
-                return
+            await _add_stream(js, config)
         except nats.errors.Error as error:
             log.warning("broker does not answer yet", stream=config.name, error=repr(error))
             await asyncio.sleep(RECONNECT_WAIT_S)
+
+
+async def _add_stream(js: JetStreamContext, config: StreamConfig) -> None:
+    try:
+        await js.add_stream(config)
+    except nats.errors.Error as error:
+        # Another service was first, with settings of its own: its stream is the stream. Or the cluster has no leader
+        # yet, or too few servers for so many replicas. Whoever asked looks again.
+        log.info("stream not made", stream=config.name, error=str(error))
+        await asyncio.sleep(RECONNECT_WAIT_S)

@@ -22,6 +22,7 @@ from runtime.authentication import Authentication
 from runtime.database import is_away
 from runtime.errors import CallRefused, FieldViolation, to_status
 from runtime.identity import serve_as
+from runtime.observed_calls import observed
 
 log = structlog.get_logger()
 _validator = protovalidate.Validator()
@@ -143,27 +144,29 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _unary(self, behaviour: Any, method: str) -> Callable[..., Awaitable[Any]]:
         async def call(request: Any, context: Context) -> Any:
-            try:
-                # In the task that runs the handler, and all it starts.
-                serve_as(await self._authentication(method, context))
-                return await behaviour(_valid(request), context)
-            except grpc.aio.AbortError:
-                raise
-            except Exception as error:  # noqa: BLE001 - the edge: see the module's docstring
-                await _fail(context, method, error)
+            with observed(method, context):
+                try:
+                    # In the task that runs the handler, and all it starts.
+                    serve_as(await self._authentication(method, context))
+                    return await behaviour(_valid(request), context)
+                except grpc.aio.AbortError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - the edge: see the module's docstring
+                    await _fail(context, method, error)
 
         return call
 
     def _stream(self, behaviour: Any, method: str) -> Callable[..., AsyncIterator[Any]]:
         async def call(request: Any, context: Context) -> AsyncIterator[Any]:
-            try:
-                serve_as(await self._authentication(method, context))
-                async for response in behaviour(_valid(request), context):
-                    yield response
-            except grpc.aio.AbortError:
-                raise
-            except Exception as error:  # noqa: BLE001 - the edge: see the module's docstring
-                await _fail(context, method, error)
+            with observed(method, context, stream=True):
+                try:
+                    serve_as(await self._authentication(method, context))
+                    async for response in behaviour(_valid(request), context):
+                        yield response
+                except grpc.aio.AbortError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - the edge: see the module's docstring
+                    await _fail(context, method, error)
 
         return call
 

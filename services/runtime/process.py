@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import structlog
 from prometheus_client import start_http_server
 
+from runtime import traces
 from runtime.logs import configure_logs
 from runtime.settings import ServiceSettings
 
@@ -57,7 +58,8 @@ def run_service(name: str, settings_type: type[S], serve: Callable[[S, Lifetime]
     # busy machine, during which nobody is served.
     gc.collect()
     gc.freeze()
-    asyncio.run(main())
+    with traces.configured(name):
+        asyncio.run(main())
     log.info("stopped")
     sys.stdout.flush()
 

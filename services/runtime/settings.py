@@ -18,7 +18,12 @@ class ServiceSettings(AuthSettings):
     model_config = SettingsConfigDict(env_prefix="MILEPOST_", env_ignore_empty=True)
 
     nats_url: str = "nats://127.0.0.1:4222"
-    """The broker; user and password stand in it where the broker wants them: `nats://user:password@host:port`."""
+    """The broker; the servers of a cluster are separated by commas.
+
+    User and password stand in it where the broker wants them: `nats://user:password@host:port`.
+    """
+    stream_replicas: int = Field(default=1, ge=1, le=5)
+    """On how many servers of the broker's cluster each stream is kept, for whoever makes them first; odd."""
     listen: str
     """Address gRPC is served on, `host:port`; port 0 takes any free one."""
     metrics_listen: str

@@ -33,6 +33,7 @@ from session_api.application.create_demo_session import CreateDemoSession
 from session_api.application.create_session import CreateSession
 from session_api.application.gather_statistics import GatherStatistics
 from session_api.application.hold_scenarios import HoldScenarios
+from session_api.application.measure_sessions import MeasureSessions
 from session_api.application.reap import Reap
 from session_api.application.rebuild_sessions import RebuildSessions
 from session_api.application.receive_upload import ReceiveUpload
@@ -45,6 +46,7 @@ from session_api.application.verbs import Verbs
 from session_api.gateways.fleet import Fleet
 from session_api.gateways.replays import Replays
 from session_api.gateways.scenarios_sql import Scenarios
+from session_api.gateways.session_counts import SessionCounts
 from session_api.gateways.sessions_kept import KeptSessions
 from session_api.gateways.sessions_sql import Sessions
 from session_api.gateways.wanted_slots import WantedSlots
@@ -66,7 +68,7 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
     # No reconnect buffer: this connection appends (log.md R3).
     broker = await connect(settings.nats_url, name="session_api", appends=True)
     js = jetstream(broker)
-    await ensure_streams(js)
+    await ensure_streams(js, replicas=settings.stream_replicas)
     async with (
         open_database(settings.database_url, migrations=MIGRATIONS) as engine,
         open_channel(settings.event_store, settings, service="session_api") as channel,
@@ -124,10 +126,11 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
             feed = tasks.create_task(follow_store(store, sessions), name="feed")
             reconciler = tasks.create_task(ReconcileOrders(sessions, orders, settings.reconcile_s)(), name="reconcile")
             reaper = tasks.create_task(Reap(sessions, verbs.end, retire, settings.reap_s)(), name="reap")
+            measuring = tasks.create_task(MeasureSessions(SessionCounts(engine), fleet)(), name="measure")
             holder = tasks.create_task(HoldScenarios(scenarios, blobs)(), name="hold-scenarios")
             lifetime.ready(server.address)
             await lifetime.stop.wait()
-            await cancel(feed, reconciler, reaper, holder)
+            await cancel(feed, reconciler, reaper, measuring, holder)
     await disconnect(broker)
 
 

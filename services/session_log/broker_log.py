@@ -13,6 +13,7 @@ from nats.js.api import RawStreamMsg
 from nats.js.errors import NoStreamResponseError, NotFoundError, ServiceUnavailableError
 
 from milepost.event.v1.record_pb2 import EventBatch
+from runtime import traces
 from runtime.broker import RECONNECT_WAIT_S, binding, subject
 from session_log.codec import BatchHeaders, LogMessage
 
@@ -66,6 +67,17 @@ async def last_stream_seq(js: JetStreamContext, tenant: str, session_id: str) ->
     except NotFoundError:
         return 0
     return raw.seq or 0
+
+
+async def last_span(js: JetStreamContext, tenant: str, session_id: str) -> str:
+    """The span the session's last message was written in, a `traceparent`; empty while nobody traces or can tell."""
+    if not traces.enabled():
+        return ""
+    try:
+        raw = await js.get_msg(_STREAM, subject=subject(EventBatch, tenant=tenant, session=session_id))
+    except (NotFoundError, *UNREACHABLE):
+        return ""
+    return str((raw.headers or {}).get(traces.TRACEPARENT, ""))
 
 
 async def _next(js: JetStreamContext, filter_subject: str, after_stream_seq: int) -> RawStreamMsg | None:

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from milepost.event.v1.event_pb2 import Event, EventKind
 from milepost.event.v1.record_pb2 import EventBatch, Record
 from milepost.options.v1 import options_pb2
+from runtime.traces import TRACEPARENT
 
 _PAYLOADS = Event.DESCRIPTOR.oneofs_by_name["payload"].fields
 _FIELD_NAME = {field.number: field.name for field in _PAYLOADS}
@@ -59,6 +60,8 @@ class BatchHeaders:
     attempt: int
     nonce: str
     record_time: datetime
+    trace: str = ""
+    """The span it was written in, a W3C `traceparent`; empty while nobody traces."""
 
     def encode(self) -> dict[str, str]:
         """As NATS headers."""
@@ -68,6 +71,7 @@ class BatchHeaders:
             "Milepost-Attempt": str(self.attempt),
             "Milepost-Nonce": self.nonce,
             "Milepost-Record-Time": self.record_time.astimezone(UTC).isoformat(),
+            **({TRACEPARENT: self.trace} if self.trace else {}),
         }
 
     @classmethod
@@ -79,6 +83,7 @@ class BatchHeaders:
             attempt=int(headers["Milepost-Attempt"]),
             nonce=headers["Milepost-Nonce"],
             record_time=datetime.fromisoformat(headers["Milepost-Record-Time"]),
+            trace=headers.get(TRACEPARENT, ""),
         )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from pathlib import Path
 
 import structlog
 
@@ -49,29 +50,19 @@ _MIB = 1024 * 1024
 
 async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
     """Work until asked to stop."""
-    sessions_folder = settings.work_dir / "sessions"
-    if sessions_folder.exists():
-        # What an earlier life of this worker left behind; its processes died with it.
-        await asyncio.to_thread(shutil.rmtree, sessions_folder)
-    sessions_folder.mkdir(parents=True)
+    sessions_folder = await asyncio.to_thread(_empty, settings.work_dir / "sessions")
     # Before any gRPC channel exists: see determinism.md on fork.
     zygote = await Zygote.start()
     # No reconnect buffer, no echo: it appends to logs and listens on their subjects for others (log.md R3).
     broker = await connect(settings.nats_url, name=settings.worker_id, appends=True, echo=False)
     js = jetstream(broker)
-    await ensure_streams(js)
+    await ensure_streams(js, replicas=settings.stream_replicas)
     interests = FrameInterests()
     await interests.listen(broker)
     async with open_channel(settings.event_store, settings, service=settings.worker_id) as channel:
         blobs = Blobs(BlobServiceStub(channel))
         reader = LogReader(EventServiceStub(channel), js)
-        limits = Limits(
-            memory_limit_mib=settings.memory_limit_mib,
-            file_size_limit_mib=settings.file_size_limit_mib,
-            init_timeout_s=settings.init_timeout_s,
-            stall_timeout_s=settings.stall_timeout_s,
-            niceness=settings.niceness,
-        )
+        limits = _limits(settings)
         snapshots = Snapshots()
         fetch_past = FetchPast(reader, blobs)
         prepare_scene = PrepareScene(
@@ -115,6 +106,7 @@ async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
 
         def refresh(presence: WorkerPresence) -> None:
             presence.busy, presence.cpu_load = work.busy, machine.cpu_load()
+            presence.memory_free_bytes = machine.memory_free_bytes()
             presence.closed_because = f"{relieve.closed_because} pressure" if relieve.closed_because else ""
 
         server = GrpcServer(settings)
@@ -135,6 +127,24 @@ async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
             await cancel(working, *beside)
     await zygote.close()
     await disconnect(broker)
+
+
+def _empty(folder: Path) -> Path:
+    """The folder, without what an earlier life of this worker left behind; its processes died with it."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _limits(settings: SimWorkerSettings) -> Limits:
+    return Limits(
+        memory_limit_mib=settings.memory_limit_mib,
+        file_size_limit_mib=settings.file_size_limit_mib,
+        init_timeout_s=settings.init_timeout_s,
+        stall_timeout_s=settings.stall_timeout_s,
+        niceness=settings.niceness,
+    )
 
 
 def main() -> None:

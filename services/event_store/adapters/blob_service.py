@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import grpc
+from prometheus_client import Counter
 
 from event_store.gateways.blob_folder import BlobDamaged, BlobFolder, WrongContent
 from event_store.gateways.blob_keeping import BlobKeeping
@@ -14,6 +15,9 @@ from milepost.blob.v1.blob_service_pb2_grpc import BlobServiceServicer
 from milepost.errors.v1 import errors_pb2
 from runtime.errors import CallRefused, FieldViolation
 from runtime.identity import caller
+
+_uploaded = Counter("milepost_blob_uploaded_bytes_total", "Content of blobs that were uploaded")
+_downloaded = Counter("milepost_blob_downloaded_bytes_total", "Content of blobs that was sent")
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -60,6 +64,7 @@ class BlobServiceAdapter(BlobServiceServicer):
                 f"announced {error.expected} with {ref.size_bytes} bytes, got {error.actual}",
                 metadata={"expected": error.expected, "actual": error.actual},
             ) from error
+        _uploaded.inc(ref.size_bytes)
         return pb.UploadBlobResponse()
 
     async def DownloadBlob(
@@ -70,6 +75,7 @@ class BlobServiceAdapter(BlobServiceServicer):
             raise _no_blob(request.sha256)
         try:
             async for part in self.folder.get(request.sha256, offset=request.offset, length=request.length):
+                _downloaded.inc(len(part))
                 yield pb.DownloadBlobResponse(content=part)
         except FileNotFoundError as error:
             raise _no_blob(request.sha256) from error

@@ -9,6 +9,7 @@ import grpc
 from event_store.application.export_log import ExportLog
 from event_store.application.find_log import FindLog
 from event_store.application.follow_all import FollowAll
+from event_store.application.heads import Heads
 from event_store.application.query_metrics import QueryMetrics
 from event_store.application.read_log import ReadLog
 from event_store.application.watch_log import WatchLog
@@ -34,6 +35,7 @@ class EventServiceAdapter:
     watch: WatchLog
     follow: FollowAll
     find: FindLog
+    heads: Heads
     metrics: QueryMetrics
     export: ExportLog
 
@@ -72,6 +74,8 @@ class EventServiceAdapter:
             oldest_seq=head.oldest_seq,
             stream_seq=head.stream_seq,
             head_kind=EventKind.ValueType(head.head_kind),
+            watchers=self.heads.watchers((caller().tenant, request.session_id)),
+            ingest_lag=self.heads.lag(),
         )
 
     async def query_metrics(self, request: QueryMetricsRequest, context: Context) -> QueryMetricsResponse:

@@ -24,6 +24,8 @@ from milepost.event.v1.frame_pb2 import Frame, FrameInterest, FrameOptions
 from runtime.broker import subject, tokens_of
 
 _shed = Counter("milepost_frames_shed_total", "Frames left out because this process was overloaded")
+_superseded = Counter("milepost_frames_superseded_total", "Frames that a newer one replaced before a viewer took them")
+_sent = Counter("milepost_frames_sent_total", "Frames sent to viewers")
 
 # How often interest is said, seconds; workers forget it after 5.
 INTEREST_PERIOD_S = 2.0
@@ -64,6 +66,7 @@ class FrameSource:
             if viewer.latest is None or self._monotonic() < viewer.not_before:
                 return None
             frame, viewer.latest = viewer.latest, None
+            _sent.inc()
             viewer.not_before = self._monotonic() + 1 / options.max_hz
             return WatchEventsResponse(frame=filtered(frame, options)).SerializeToString()
 
@@ -108,5 +111,7 @@ class FrameSource:
         tokens = tokens_of(Frame, message.subject)
         frame = Frame.FromString(message.data)
         for viewer in self._viewers.get((tokens["tenant"], tokens["session"]), ()):
+            if viewer.latest is not None:
+                _superseded.inc()
             viewer.latest = frame
             viewer.kick.set()

@@ -5,12 +5,15 @@ Notices are wake-ups, not truth (log.md R12): what a watcher believes comes from
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import nats.errors
 import structlog
+from google.protobuf.duration_pb2 import Duration
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
@@ -22,10 +25,13 @@ from event_store.gateways.event_rows import EventRows, Head, Place
 from event_store.gateways.log_stream import received_time, stream_end
 from milepost.dispatch.v1.dispatch_pb2 import CommittedNotice
 from runtime.broker import jetstream, subject, tokens_of
+from runtime.traces import TRACEPARENT
 
 log = structlog.get_logger()
 _watched_logs = Gauge("milepost_watched_logs", "Logs somebody watches")
 _lag = Gauge("milepost_ingest_lag_seconds", "How far the store is behind the broker; -1 when unknown")
+_lag_messages = Gauge("milepost_ingest_lag_messages", "Messages of the broker's stream beyond what is stored, at most")
+_read_at = Gauge("milepost_heads_read_timestamp_seconds", "When this replica read the heads of watched logs, Unix time")
 
 # How often all heads are read, seconds.
 POLL_S = 1.0
@@ -35,6 +41,16 @@ _GATHER_S = 0.005
 Key = tuple[str, str]
 
 
+class Stored(NamedTuple):
+    """Intervals that were stored, for those who trace."""
+
+    trace: str
+    """The span of it, a `traceparent`."""
+    head_seq: int
+    at_ns: int
+    """When this process knew, of `time.time_ns`."""
+
+
 @dataclass(slots=True, eq=False)
 class WatchedLog:
     """A log's head as last read, and whom to kick when it moves."""
@@ -42,6 +58,8 @@ class WatchedLog:
     key: Key
     head: Head | None = None
     kicks: set[asyncio.Event] = field(default_factory=set)
+    stored: Stored | None = None
+    """The last intervals that were stored while somebody watched, and traced."""
 
     def seen(self, head: Head) -> None:
         """Somebody read the head: kick all if it moved. Looks may overlap; the head never goes back."""
@@ -90,11 +108,26 @@ class Heads:
         finally:
             self._followers.discard(kick)
 
+    def watchers(self, key: Key) -> int:
+        """How many watch a log here."""
+        watched = self._watched.get(key)
+        return len(watched.kicks) if watched else 0
+
+    def lag(self) -> Duration | None:
+        """`ingest_lag_s`, for an answer."""
+        if self.ingest_lag_s is None:
+            return None
+        lag = Duration()
+        lag.FromMicroseconds(int(self.ingest_lag_s * 1e6))
+        return lag
+
     def wake(self, grown: Sequence[Committed]) -> None:
         """Something was stored by this process."""
         for item in grown:
-            if (key := (item.tenant, item.session_id)) in self._watched:
-                self._look_at(key)
+            if (watched := self._watched.get((item.tenant, item.session_id))) is not None:
+                if item.trace:
+                    watched.stored = Stored(item.trace, item.head_seq, time.time_ns())
+                self._look_at(watched.key)
         for kick in self._followers:
             kick.set()
 
@@ -113,7 +146,8 @@ class Heads:
     async def _on_notice(self, message: Msg) -> None:
         tokens = tokens_of(CommittedNotice, message.subject)
         notice = CommittedNotice.FromString(message.data)
-        self.wake([Committed(tokens["tenant"], tokens["session"], notice.head_seq)])
+        trace = (message.headers or {}).get(TRACEPARENT, "")
+        self.wake([Committed(tokens["tenant"], tokens["session"], notice.head_seq, trace)])
 
     async def keep_level(self) -> None:
         """Run until cancelled."""
@@ -130,6 +164,7 @@ class Heads:
                 keys = set(self._watched)
             try:
                 await self._read(keys)
+                _read_at.set_to_current_time()
             except SQLAlchemyError as error:
                 log.warning("heads cannot be read", error=repr(error))
             await asyncio.sleep(_GATHER_S)
@@ -165,6 +200,7 @@ class Heads:
             place = self._place
         if place is None or place.epoch != end.epoch:
             return None
+        _lag_messages.set(max(0, end.last_seq - place.stream_seq))
         if place.stream_seq >= end.last_seq:
             return 0.0
         oldest = await received_time(js, after=place.stream_seq)

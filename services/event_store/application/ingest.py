@@ -18,11 +18,13 @@ from nats.aio.client import Client
 from prometheus_client import Counter, Gauge
 from sqlalchemy.exc import SQLAlchemyError
 
+from event_store.application.trace_ingestion import trace_ingestion
 from event_store.gateways.batches import Place
 from event_store.gateways.event_appends import Committed, EventAppends, LogBroken
 from event_store.gateways.log_stream import StreamDoubt, StreamMessage, read_stream, stream_end
 from milepost.dispatch.v1.dispatch_pb2 import CommittedNotice
 from runtime.broker import jetstream, subject
+from runtime.traces import TRACEPARENT
 
 log = structlog.get_logger()
 _ingested = Counter("milepost_ingested_events_total", "Events written to the database")
@@ -79,7 +81,9 @@ class Ingest:
                 await asyncio.sleep(max(0.0, COMMIT_PERIOD_S - (self.monotonic() - began)))
 
     async def _write(self, messages: Sequence[StreamMessage], place: Place) -> Place:
+        began_ns = time.time_ns()
         written = await self.appends.append(messages, place=place, stored=self.clock())
+        grown = trace_ingestion(messages, written.grown, since_ns=began_ns)
         _ingested.inc(written.events)
         _stored_bytes.inc(written.stored_bytes)
         if written.events:
@@ -87,8 +91,8 @@ class Ingest:
         _position.set(written.place.stream_seq)
         for failure in written.broken:
             self._report(failure)
-        self.wake(written.grown)
-        await self._notify(written.grown)
+        self.wake(grown)
+        await self._notify(grown)
         return written.place
 
     async def _notify(self, grown: Sequence[Committed]) -> None:
@@ -96,7 +100,8 @@ class Ingest:
         for item in grown:
             notice = CommittedNotice(head_seq=item.head_seq)
             name = subject(CommittedNotice, tenant=item.tenant, session=item.session_id)
-            await self.broker.publish(name, notice.SerializeToString())
+            headers = {TRACEPARENT: item.trace} if item.trace else None
+            await self.broker.publish(name, notice.SerializeToString(), headers=headers)
 
     def _report(self, failure: LogBroken) -> None:
         _broken.inc()

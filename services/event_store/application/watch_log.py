@@ -16,13 +16,13 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from google.protobuf.duration_pb2 import Duration
+from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Gauge
 
 from event_store.application.chunks import Chunk, Chunks, Kinds
 from event_store.application.find_log import FindLog, require_kept
 from event_store.application.frames import FrameSource
-from event_store.application.heads import Heads, WatchedLog
+from event_store.application.heads import Heads, Stored, WatchedLog
 from event_store.application.phases import Phases
 from event_store.gateways.event_rows import Head
 from milepost.errors.v1 import errors_pb2
@@ -37,9 +37,11 @@ from milepost.event.v1.event_service_pb2 import (
     WatchEventsRequest,
     WatchEventsResponse,
 )
+from runtime import traces
 from runtime.errors import CallRefused
 
 _watchers = Gauge("milepost_watchers", "Open watches of one log")
+_fell_behind = Counter("milepost_watchers_fell_behind_total", "Times a live watcher was too slow")
 _sent = Counter("milepost_watch_sent_bytes_total", "Bytes of events sent to watchers")
 
 # How often a watcher hears that nothing is lost, seconds; the contract says 5 at most.
@@ -107,6 +109,7 @@ class _Watch:
         self._watched = watched
         self._kick = kick
         self._live = False
+        self._traced = False
         self._beat_at = use_case.monotonic() + HEARTBEAT_S
         self._level_at = use_case.monotonic()
 
@@ -134,6 +137,8 @@ class _Watch:
                     _sent.inc(len(chunk.response))
                     yield chunk.response
                 self.cursor = chunk.last_seq
+                if not self._traced and self._watched.stored is not None:
+                    self._trace(self._watched.stored)
                 continue
             if head.terminal:
                 yield _encode(terminal=Terminal(seq=head.head_seq, kind=EventKind.ValueType(head.head_kind)))
@@ -146,6 +151,20 @@ class _Watch:
                 yield frame
                 continue
             await self._wait()
+
+    def _trace(self, stored: Stored) -> None:
+        """Once per watch: how intervals came from the store to this watcher, in the trace of their session."""
+        if self.cursor >= stored.head_seq:
+            self._traced = True
+            traces.happened(
+                "watch.intervals",
+                parent=stored.trace,
+                since_ns=stored.at_ns,
+                links=[traces.current()],
+                kind=SpanKind.CONSUMER,
+                session_id=self._session_id,
+                upto_seq=self.cursor,
+            )
 
     async def _next_chunk(self, head: Head) -> Chunk:
         after, upto, window = self.cursor, head.head_seq, None
@@ -176,14 +195,12 @@ class _Watch:
         self._beat_at = self._use_case.monotonic() + HEARTBEAT_S
         beat = Heartbeat(sent_seq=self.cursor, stored_head_seq=head.head_seq)
         beat.server_time.FromDatetime(self._use_case.clock())
-        lag_s = self._use_case.heads.ingest_lag_s
-        if lag_s is not None:
-            lag = Duration()
-            lag.FromMicroseconds(int(lag_s * 1e6))
+        if (lag := self._use_case.heads.lag()) is not None:
             beat.ingest_lag.CopyFrom(lag)
         return _encode(heartbeat=beat)
 
     def _fell_behind(self, head: Head) -> bytes:
+        _fell_behind.inc()
         if self._policy == _DISCONNECT:
             raise CallRefused(
                 errors_pb2.ERROR_REASON_WATCHER_TOO_SLOW,

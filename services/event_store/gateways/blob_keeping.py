@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, delete, exists, insert, not_, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, not_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from event_store.gateways.blob_folder import LEASE, SizedBlob, microseconds, renewed
@@ -79,6 +79,13 @@ class BlobKeeping:
         query = select(blobs.c.sha256, blobs.c.size_bytes).where(_nothing_keeps(leased_until))
         async with self._engine.connect() as connection:
             return [SizedBlob(*row) for row in await connection.execute(query)]
+
+    async def total(self) -> tuple[int, int]:
+        """How many blobs are kept, and the bytes of their content."""
+        query = select(func.count(), func.coalesce(func.sum(blobs.c.size_bytes), 0)).where(blobs.c.doomed.is_(False))
+        async with self._engine.connect() as connection:
+            count, size_bytes = (await connection.execute(query)).one()
+        return int(count), int(size_bytes)
 
     async def doom(self, digests: Sequence[str], *, leased_until: datetime, lost: Collection[str]) -> int:
         """Doom those that still nothing keeps; returns how many.

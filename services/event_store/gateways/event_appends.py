@@ -46,6 +46,8 @@ class Committed:
     tenant: str
     session_id: str
     head_seq: int
+    trace: str = ""
+    """The span in which intervals of it were stored, a `traceparent`."""
 
 
 @dataclass(slots=True)

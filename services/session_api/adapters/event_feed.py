@@ -1,10 +1,11 @@
 """Keeps the projection level with the store: WatchAllEvents of all tenants from the place reached, for ever."""
 
 import asyncio
+import time
 
 import grpc
 import structlog
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 from sqlalchemy.exc import SQLAlchemyError
 
 from milepost.event.v1.event_service_pb2 import WatchAllEventsRequest
@@ -12,6 +13,8 @@ from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
 from session_api.gateways.sessions_sql import Sessions
 
 log = structlog.get_logger()
+_lag = Gauge("milepost_projection_lag_seconds", "Age of the last event applied to the projection, when it was applied")
+_heard = Gauge("milepost_projection_heard_timestamp_seconds", "When the store was heard last, Unix time")
 _applied = Counter("milepost_projection_events_total", "Events applied to the projection of sessions")
 
 # The store sends at least an empty message every 5 s; after this long the stream counts as dead, seconds.
@@ -41,10 +44,12 @@ async def _follow_once(store: EventServiceStub, sessions: Sessions) -> None:
                 response = await anext(responses, None)
             if response is None:
                 return
+            _heard.set_to_current_time()
             if response.events:
                 await sessions.apply(
                     [(stored.tenant, stored.event) for stored in response.events], position=response.position
                 )
                 _applied.inc(len(response.events))
+                _lag.set(max(0.0, time.time() - response.events[-1].event.record_time.ToNanoseconds() / 1e9))
     finally:
         call.cancel()

@@ -140,6 +140,7 @@ class Tally:
             worker.present = True
             worker.pool, worker.slots, worker.busy = presence.pool, presence.slots, presence.busy
             worker.cpu_load, worker.closed_because = presence.cpu_load, presence.closed_because
+            worker.memory_free_bytes = presence.memory_free_bytes
         return GetStatisticsResponse(
             sessions=self.sessions,
             states=[StateCount(state=state, sessions=self.states[state]) for state in sorted(self.states)],

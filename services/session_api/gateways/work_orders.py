@@ -8,6 +8,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
 from milepost.dispatch.v1.dispatch_pb2 import WorkOrder
+from runtime import traces
 from runtime.broker import REQUEST_TIMEOUT_S, binding, subject
 from runtime.work_queue import WORK_CLASS, work_consumer
 
@@ -35,7 +36,11 @@ class WorkOrders:
         name = subject(WorkOrder, pool=pool, **{"class": WORK_CLASS}, tenant=tenant, session=session_id)
         try:
             await self._js.publish(
-                name, order.SerializeToString(), timeout=REQUEST_TIMEOUT_S, stream=binding(WorkOrder).stream
+                name,
+                order.SerializeToString(),
+                timeout=REQUEST_TIMEOUT_S,
+                stream=binding(WorkOrder).stream,
+                headers=traces.headers(),
             )
         except APIError as error:
             if error.err_code != _ONE_PER_SUBJECT:

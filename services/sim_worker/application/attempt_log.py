@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import structlog
 from nats.js import JetStreamContext
+from prometheus_client import Counter
 
 from milepost.event.v1.event_pb2 import AttemptClaimed, ClaimReason, CommandRequested, Event
 from milepost.event.v1.record_pb2 import Record
@@ -25,6 +26,7 @@ from session_log.reader import LIFE_KINDS, LogSoFar
 from session_log.writer import LogWriter, LostRace, split
 
 log = structlog.get_logger()
+_claims = Counter("milepost_claims_total", "Sessions claimed, by reason", ["because"])
 
 # The fold looks at payloads alone.
 _NO_HEADERS = BatchHeaders(first_seq=0, run=0, attempt=0, nonce="", record_time=datetime.fromtimestamp(0, UTC))
@@ -77,6 +79,7 @@ class AttemptLog:
         )
         await self.append([record(claimed)])
         self._claimed = True
+        _claims.labels(ClaimReason.Name(because).removeprefix("CLAIM_REASON_").lower()).inc()
         self._note_commands()
 
     @property

@@ -42,12 +42,15 @@ from sim_worker.application.outbox import Outbox
 from sim_worker.application.outcomes import Died, Ended, NotLoaded, Outcome, Rebased
 from sim_worker.application.session import Session, Start
 from sim_worker.application.snapshots import Snapshots
+from sim_worker.application.trace_attempt import TraceAttempt
 from sim_worker.gateways.child_process import Child, ChildExit, ChildGone, ChildRefused, ExitCause
 from sim_worker.gateways.frame_interest import FrameInterests
 from sim_worker.gateways.sumo_log import SumoLog
 
 log = structlog.get_logger()
-_steps = Counter("milepost_simulated_seconds_total", "Simulated time, over all sessions")
+_simulated = Counter("milepost_simulated_seconds_total", "Simulated time, over all sessions")
+_steps = Counter("milepost_simulated_steps_total", "Simulated steps, over all sessions")
+_intervals = Counter("milepost_simulated_intervals_total", "Intervals closed, over all sessions")
 
 # Lines of SUMO's that become events of one session; `sumo.log` holds all.
 MAX_LOG_LINES = 200
@@ -75,8 +78,11 @@ class Tools:
 class FollowChild:
     """One child, once."""
 
-    def __init__(self, tools: Tools, session: Session, child: Child, outbox: Outbox, start: Start) -> None:
+    def __init__(
+        self, tools: Tools, session: Session, child: Child, outbox: Outbox, start: Start, *, spans: TraceAttempt
+    ) -> None:
         self._tools = tools
+        self._spans = spans
         self._session = session
         self._child = child
         self._outbox = outbox
@@ -202,6 +208,7 @@ class FollowChild:
             return  # It is noticed where its messages end.
 
     def _started(self, started: Started) -> None:
+        self._spans.started()
         self._session.started = started
         if self._session.left is not None and self._start.checkpoint is not None:
             self._session.left = None
@@ -222,7 +229,10 @@ class FollowChild:
         self._outbox.put(record(payload, sim_time_s=started.begin_time_s))
 
     def _interval(self, interval: Interval) -> None:
-        _steps.inc(max(0.0, interval.sim_time_s - self._sim_time_s))
+        self._spans.interval(interval.step)
+        _simulated.inc(max(0.0, interval.sim_time_s - self._sim_time_s))
+        _steps.inc(max(0, interval.step - self._step))
+        _intervals.inc()
         self._at(interval.step, interval.sim_time_s)
         closed = record(IntervalClosed(), step=interval.step, sim_time_s=interval.sim_time_s)
         closed.payload = interval.payload

@@ -9,6 +9,8 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from prometheus_client import Counter
+
 from milepost.event.v1.event_pb2 import (
     IntervalClosed,
     RecoveryJudged,
@@ -28,6 +30,9 @@ from sim_worker.domain.judge import Diverged, Judge, Simulated
 LINGER_S = 0.2
 # Most records in one append; half as many end the gathering, so that a small network never waits for the log.
 MAX_BATCH_RECORDS = 64
+
+_recoveries = Counter("milepost_recoveries_total", "Recoveries that the log has judged, by verdict", ["verdict"])
+_again = Counter("milepost_intervals_again_total", "Intervals that recoveries computed again")
 
 _INTERVAL = kind_of(IntervalClosed)
 _RUN_STARTED = kind_of(RunStarted)
@@ -174,6 +179,8 @@ class Outbox:
         self._pending.append(record(payload, step=item.step, sim_time_s=item.sim_time_s))
 
     def _verdict(self, verdict: Verdict.ValueType) -> RecoveryJudged:
+        _recoveries.labels(Verdict.Name(verdict).removeprefix("VERDICT_").lower()).inc()
+        _again.inc(self._judged_intervals)
         return RecoveryJudged(
             verdict=verdict,
             intervals=self._judged_intervals,

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import structlog
 from nats.js import JetStreamContext
+from prometheus_client import Counter
 
 from milepost.event.v1.event_pb2 import (
     ClaimReason,
@@ -28,7 +29,9 @@ from milepost.event.v1.event_pb2 import (
     StartKind,
 )
 from milepost.session.v1.session_pb2 import Failure, FailureReason
+from runtime import traces
 from runtime.process import cancel
+from session_log.broker_log import last_span
 from session_log.codec import record
 from session_log.domain.lifecycle import State
 from session_log.reader import LogReader, LogSoFar
@@ -48,6 +51,7 @@ from sim_worker.gateways.child_process import ChildGone, ChildRefused
 from sim_worker.gateways.zygote import ZygoteFailed
 
 log = structlog.get_logger()
+_attempts = Counter("milepost_attempts_total", "Processes that simulated, by what came of it", ["outcome"])
 
 # Attempts in a row that may die without getting any further.
 MAX_FRUITLESS = 3
@@ -83,12 +87,15 @@ class RunAttempt:
     ) -> None:
         """Run until it ends, is suspended, handed over or fenced. Calls `claimed` after every claim."""
         attempt = AttemptLog(self.js, *key, so_far)
+        before = await last_span(self.js, *key) if so_far.life.attempt else ""
         directory = self.sessions_folder / f"{key[0]}.{key[1]}.{attempt.attempt}"
         try:
             await attempt.claim(self.worker_id, because, fruitless=await self._fruitless(key, so_far, because))
             claimed(attempt)
             async with self.look_out.beside(attempt, lease) as look_out:
-                work = asyncio.create_task(self._run(attempt, directory, lease, claimed), name=f"run {key[1]}")
+                work = asyncio.create_task(
+                    self._run(Session(attempt, directory, before), lease, claimed), name=f"run {key[1]}"
+                )
                 try:
                     # The look-out ends only by finding that the session is not ours any more.
                     await asyncio.wait({work, look_out}, return_when=asyncio.FIRST_COMPLETED)
@@ -112,10 +119,7 @@ class RunAttempt:
         stood = life.state is State.RUNNING and (await self.reader.read_past(*key)).pacing.standing
         return 0 if stood else life.fruitless + 1
 
-    async def _run(
-        self, attempt: AttemptLog, directory: Path, lease: Lease, claimed: Callable[[AttemptLog], None]
-    ) -> None:
-        session = Session(attempt, directory)
+    async def _run(self, session: Session, lease: Lease, claimed: Callable[[AttemptLog], None]) -> None:
         try:
             ended = await self._attempts(session, lease, claimed)
         except SceneFailed as error:
@@ -124,7 +128,7 @@ class RunAttempt:
             raise
         except Exception as error:
             # A defect must cost its own session only, and must not be tried for ever: it ends the session.
-            log.exception("attempt failed", session=attempt.session_id)
+            log.exception("attempt failed", session=session.attempt.session_id)
             failure = Failure(reason=FailureReason.FAILURE_REASON_INTERNAL, message=repr(error))
             ended = Ended(SessionFailed(failure=failure))
         if ended is not None:
@@ -213,11 +217,17 @@ class RunAttempt:
             await cancel(running, stopping)
 
     async def _simulated(self, session: Session, start: Start) -> Outcome:
-        try:
-            return await self.simulate(session, start)
-        except (ZygoteFailed, ChildGone, ChildRefused) as error:
-            reason = FailureReason.FAILURE_REASON_CHILD_DIED
-            return Died(Failure(reason=reason, message=str(error) or repr(error)), gained=False)
+        number, name = session.attempt.attempt, session.attempt.session_id
+        with traces.span("session.attempt", links=[session.trace], session_id=name, attempt=number) as span:
+            session.trace = traces.current()
+            try:
+                outcome = await self.simulate(session, start)
+            except (ZygoteFailed, ChildGone, ChildRefused) as error:
+                reason = FailureReason.FAILURE_REASON_CHILD_DIED
+                outcome = Died(Failure(reason=reason, message=str(error) or repr(error)), gained=False)
+            _attempts.labels(type(outcome).__name__.lower()).inc()
+            span.set_attribute("milepost.outcome", type(outcome).__name__)
+            return outcome
 
     async def _tolerate(self, session: Session, outcome: Differed) -> bool:
         """Whether the session was told to go on though it differs from its own past; then it says so."""

@@ -20,6 +20,8 @@ class Session:
 
     attempt: AttemptLog
     root: Path
+    trace: str = ""
+    """The span of the attempt before this one, whoever made it; a `traceparent`."""
     directory: Path = field(init=False)
     """Where it is simulated, below `root`: a new one after each rebase."""
     left: Path | None = None

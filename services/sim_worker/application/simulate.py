@@ -28,6 +28,7 @@ from sim_worker.application.outcomes import Differed, Outcome, Rebased
 from sim_worker.application.schedule import copy_every_steps, rebase_every_steps
 from sim_worker.application.session import Key, Session, Start
 from sim_worker.application.snapshots import Kept, Snapshots
+from sim_worker.application.trace_attempt import TraceAttempt
 from sim_worker.application.write_state import state_file_name
 from sim_worker.domain.judge import Diverged
 from sim_worker.gateways.child_process import Child, ChildLimits
@@ -89,6 +90,7 @@ class Simulate:
         for command in waiting:
             if child_command(command) is None:
                 session.attempt.commands.put_nowait(command)
+        spans = TraceAttempt(session, start)
         child = await self._begin(session, start, plan)
         rebasing = past.spec.recovery == RecoveryPolicy.RECOVERY_POLICY_REBASE
         judge = judge_of(_after(start, past), start=start.kind, rebasing=rebasing, tolerant=session.tolerant)
@@ -113,6 +115,7 @@ class Simulate:
             child,
             outbox,
             start,
+            spans=spans,
         )
         self.children[session.key] = child
         try:
@@ -129,6 +132,7 @@ class Simulate:
                 await child.stop()
                 outcome = replace(outcome, judged=outbox.judged)
         finally:
+            spans.close()
             del self.children[session.key]
             child.kill()
             await asyncio.shield(child.exited())

@@ -9,10 +9,12 @@ import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
+from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Gauge
 
 from milepost.dispatch.v1.dispatch_pb2 import StillRunning, WorkerAnswer, WorkerQuestion, WorkOrder
 from milepost.event.v1.event_pb2 import ClaimReason, CommandRequested, SuspendCommand
+from runtime import traces
 from runtime.broker import binding, subject
 from runtime.identity import acting_for
 from runtime.work_queue import work_consumer
@@ -23,7 +25,9 @@ from sim_worker.application.run_attempt import RunAttempt
 from sim_worker.domain.orders import Adopt, Ask, Claim, Drop, decide
 
 log = structlog.get_logger()
+_slots = Gauge("milepost_worker_slots", "Sessions this worker runs at once, at most")
 _busy = Gauge("milepost_worker_busy_slots", "Slots that run a session")
+_open = Gauge("milepost_worker_open", "1 while this worker takes work, 0 under pressure")
 _orders = Counter("milepost_worker_orders_total", "Orders delivered, by what was done", ["decision"])
 
 # How long one pull waits for an order, seconds.
@@ -100,6 +104,8 @@ class Work:
     async def __call__(self) -> None:
         """Pull and run until `stopping` is set; then wait until every session was handed over."""
         free = asyncio.Semaphore(self.slots)
+        _slots.set(self.slots)
+        _open.set_function(lambda: float(self.open.is_set()))
         async with asyncio.TaskGroup() as tasks:
             stop = tasks.create_task(self.stopping.wait(), name="stopping")
             while not self.stopping.is_set():
@@ -198,7 +204,11 @@ class Work:
 
         try:
             because = _because(so_far, lost_worker=lost_worker)
-            await self.run_attempt(key, so_far, lease, because=because, claimed=claimed)
+            order = (lease.delivery.headers or {}).get(traces.TRACEPARENT, "")
+            with traces.span(
+                "session.work", parent=order, kind=SpanKind.CONSUMER, session_id=key[1], worker_id=self.worker_id
+            ):
+                await self.run_attempt(key, so_far, lease, because=because, claimed=claimed)
         finally:
             del self._running[key]
             _busy.dec()

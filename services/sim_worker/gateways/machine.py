@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from prometheus_client import Gauge
+
+_memory_free = Gauge("milepost_worker_memory_free_bytes", "Memory left to this worker, of machine or container")
+_disk_free = Gauge("milepost_worker_disk_free_bytes", "Room left on the disk of the sessions' directories")
+
 _MEMINFO: Final = Path("/proc/meminfo")
 # Limits and use of the control group: version 2, then version 1.
 _GROUPS: Final = (
@@ -26,9 +31,16 @@ class Machine:
 
     def pressure(self) -> str:
         """`memory`, `disk`, or nothing."""
-        if min(_memory_left()) < self.min_memory_bytes:
+        memory_bytes, disk_free_bytes = self.memory_free_bytes(), shutil.disk_usage(self.folder).free
+        _memory_free.set(memory_bytes)
+        _disk_free.set(disk_free_bytes)
+        if memory_bytes < self.min_memory_bytes:
             return "memory"
-        return "disk" if shutil.disk_usage(self.folder).free < self.min_disk_bytes else ""
+        return "disk" if disk_free_bytes < self.min_disk_bytes else ""
+
+    def memory_free_bytes(self) -> int:
+        """Memory that is left, of the machine or the container."""
+        return min(_memory_left())
 
     def cpu_load(self) -> float:
         """Share of all cores in the last minute, 0 to 1."""

@@ -2,6 +2,7 @@
 
 import io
 import json
+from contextlib import aclosing
 from html.parser import HTMLParser
 
 import pyarrow.csv as pa_csv
@@ -9,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import pytest_asyncio
 
-from milepost.event.v1.event_pb2 import EventKind
+from milepost.event.v1.event_pb2 import Event, EventKind
 from milepost.event.v1.export_pb2 import ExportContent, ExportEventsRequest, ExportFormat
 from milepost.event.v1.metrics_pb2 import Aggregation
 from milepost.event.v1.session_set_pb2 import SessionSet
@@ -130,3 +131,31 @@ async def test_statistics_of_what_was_run(milepost, stack, sessions):
     assert worker.attempts >= 2
     assert (shown.exit_code, worker.worker_id in shown.out) == (0, True)
     assert nobody.sessions == 0
+
+
+async def test_top_shows_workers_what_has_not_ended_who_watches_it_and_how_far_anything_is_behind(
+    milepost, stack, sessions
+):
+    digest = (await stack.client.sessions.get(sessions[0])).spec.scenario_digest
+    name = (await stack.client.sessions.create(SessionSpec(scenario_digest=digest, start_paused=True))).session_id
+    async with aclosing(stack.client.events.watch(name)) as watch:
+        async for item in watch:
+            if isinstance(item, Event) and item.HasField("paused"):
+                break
+        shown = await milepost("top", "--once")
+        told = await milepost("top", "--output", "json")
+    await stack.client.sessions.cancel(name)
+
+    assert shown.exit_code == 0, shown.err
+    row = next(line for line in shown.out.splitlines() if line.split()[:1] == [name])
+    assert row.split()[1:3] == ["running", "worker-1"]
+    assert "paused" in row
+    worker = next(line for line in shown.out.splitlines() if line.split()[:1] == ["worker-1"])
+    assert "GiB" in worker
+    assert worker.split()[-1] == "yes"
+    assert "behind the broker" in shown.out
+    assert not any(ended in shown.out for ended in sessions)
+    statistics, *living = map(json.loads, told.out.splitlines())
+    assert int(statistics["workers"][0]["memory_free_bytes"]) > 0
+    assert [session["session_id"] for session in living] == [name]
+    assert (await stack.client.events.head(name)).watchers == 0

@@ -15,6 +15,7 @@ import grpc
 
 from milepost.credentials import Credentials
 from milepost.exceptions import UNREACHABLE, Aborted, MilepostError, Unavailable, from_rpc_error
+from milepost.traces import trace_interceptors
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ _CHANNEL_OPTIONS = (
 
 def open_channel(address: str, credentials: Credentials = NO_CREDENTIALS) -> grpc.aio.Channel:
     """A channel to `host:port`; connects when it is first used. Raises OSError for a key that cannot be read."""
-    return credentials.open_channel(address, _CHANNEL_OPTIONS)
+    return credentials.open_channel(address, _CHANNEL_OPTIONS, trace_interceptors())
 
 
 class Backoff:

@@ -1,7 +1,7 @@
 """How a client proves who it is: a bearer token, a certificate, or both; and how it knows the server."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -37,17 +37,22 @@ class Credentials:
 
         return cls(environment.get("MILEPOST_TOKEN", ""), path("TLS_CA"), path("TLS_CERT"), path("TLS_KEY"))
 
-    def open_channel(self, address: str, options: tuple[tuple[str, Any], ...]) -> grpc.aio.Channel:
+    def open_channel(
+        self,
+        address: str,
+        options: tuple[tuple[str, Any], ...],
+        interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
+    ) -> grpc.aio.Channel:
         """A channel to `host:port` whose calls carry the proof. Raises OSError for a file that cannot be read."""
         if self.tls_ca is None:
-            channel = grpc.aio.insecure_channel(address, options=options)
+            channel = grpc.aio.insecure_channel(address, options=options, interceptors=interceptors)
         else:
             credentials = grpc.ssl_channel_credentials(
                 root_certificates=self.tls_ca.read_bytes(),
                 private_key=self.tls_key.read_bytes() if self.tls_key else None,
                 certificate_chain=self.tls_cert.read_bytes() if self.tls_cert else None,
             )
-            channel = grpc.aio.secure_channel(address, credentials, options=options)
+            channel = grpc.aio.secure_channel(address, credentials, options=options, interceptors=interceptors)
         return _Signed(channel, (("authorization", f"Bearer {self.token}"),)) if self.token else channel
 
 

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from milepost.cli.traced import traced
 from milepost.client import DEFAULT_SERVER, Milepost
 from milepost.connection import NO_CREDENTIALS
 from milepost.credentials import Credentials
@@ -127,7 +128,8 @@ def add_command(app: typer.Typer, name: str, function: Command, *, panel: str | 
     parameters = [*(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own), *_TARGET_OPTIONS]
 
     def run(*, server: str | None, event_store: str | None, output: Output, **given: Any) -> None:
-        finish(function(Target(server, event_store, output), **given))
+        with traced(name):
+            finish(function(Target(server, event_store, output), **given))
 
     # Typer reads a command's options from its signature.
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

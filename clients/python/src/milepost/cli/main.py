@@ -22,6 +22,7 @@ from milepost.cli import (
     sessions,
     stats,
     steering,
+    top,
     up,
 )
 from milepost.cli.command import EVENT_STORE, OUTPUT, SERVER, Command, Output, add_command
@@ -78,6 +79,7 @@ add_command(app, "export", export.export, panel=ANSWER)
 add_command(app, "report", report.report, panel=ANSWER)
 add_command(app, "stats", stats.stats, panel=ANSWER)
 add_command(app, "audit", audit.audit, panel=ANSWER)
+add_command(app, "top", top.top, panel=ANSWER)
 
 scenarios_app = typer.Typer(help="Upload, list and validate scenarios.", no_args_is_help=True)
 add_command(scenarios_app, "upload", scenarios.upload)

@@ -1,0 +1,52 @@
+"""Measure sessions: how many wait, run and have ended, for those who watch the whole."""
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+from prometheus_client import Gauge
+from sqlalchemy.exc import SQLAlchemyError
+
+from session_api.gateways.fleet import Fleet
+from session_api.gateways.session_counts import SessionCounts
+
+log = structlog.get_logger()
+_sessions = Gauge(
+    "milepost_sessions", "Sessions that are kept, deleted ones left out, by pool and state", ["pool", "state"]
+)
+_oldest = Gauge("milepost_queue_oldest_seconds", "How long the session that waits longest was created ago", ["pool"])
+_slots = Gauge("milepost_pool_slots", "Slots of the workers that are heard of, closed ones left out", ["pool"])
+_workers = Gauge("milepost_pool_workers", "Workers that are heard of", ["pool"])
+
+# How often all of it is counted, seconds.
+PERIOD_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureSessions:
+    """Counts for ever. Every replica counts the same."""
+
+    counts: SessionCounts
+    fleet: Fleet
+
+    async def __call__(self) -> None:
+        """Run until cancelled."""
+        while True:
+            try:
+                await self._once()
+            except SQLAlchemyError as error:
+                log.warning("sessions are counted later", error=repr(error))
+            await asyncio.sleep(PERIOD_S)
+
+    async def _once(self) -> None:
+        counted, oldest = await self.counts.by_pool_and_state(), await self.counts.oldest_waiting_s()
+        for gauge in (_sessions, _oldest, _slots, _workers):
+            # What is gone must not stay at what it was.
+            gauge.clear()
+        for pool, state, count in counted:
+            _sessions.labels(pool, state.name.lower()).set(count)
+        for pool, age_s in oldest:
+            _oldest.labels(pool).set(age_s)
+        for worker in self.fleet.present():
+            _workers.labels(worker.pool).inc()
+            _slots.labels(worker.pool).inc(0 if worker.closed_because else worker.slots)
