@@ -100,12 +100,14 @@ class EventRows:
         limit: int,
         limit_bytes: int,
         kinds: Collection[int] = (),
+        run: int = 0,
         descending: bool = False,
     ) -> Page:
-        """Events with after < seq <= upto from one end or the other; at least one if there is one."""
+        """Events with after < seq <= upto, from either end, of `run` (0: any); at least one if there is one."""
         rows: list[EventRow] = []
         size = 0
-        async for batch in self._batches(log_key, after=after, upto=upto, kinds=kinds, descending=descending):
+        stored = self._batches(log_key, after=after, upto=upto, kinds=kinds, run=run, descending=descending)
+        async for batch in stored:
             found = [row for row in rows_of(batch) if after < row.seq <= upto and (not kinds or row.kind in kinds)]
             for row in reversed(found) if descending else found:
                 size += len(row.encoded)
@@ -159,11 +161,14 @@ class EventRows:
             )
 
     async def _batches(
-        self, log_key: int, *, after: int, upto: int, kinds: Collection[int], descending: bool = False
+        self, log_key: int, *, after: int, upto: int, kinds: Collection[int], run: int = 0, descending: bool = False
     ) -> AsyncIterator[BatchRow]:
         """Batches that may hold events asked for, from one end or the other."""
         query = select(batches).where(batches.c.log_key == log_key, batches.c.last_seq > after).limit(FETCH_BATCHES)
         query = of_kinds(query, kinds)
+        if run:
+            # A batch is of one run.
+            query = query.where(batches.c.run == run)
         if descending:
             query = query.where(batches.c.first_seq <= upto).order_by(batches.c.last_seq.desc())
         else:

@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from milepost.event.v1.event_service_pb2 import WatchAllEventsRequest
 from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
+from session_api.application.projection_lag import ProjectionLag
 from session_api.gateways.sessions_sql import Sessions
 
 log = structlog.get_logger()
@@ -19,11 +20,11 @@ SILENCE_S = 15.0
 _RETRY_WAIT_S = 0.5
 
 
-async def follow_store(store: EventServiceStub, sessions: Sessions) -> None:
+async def follow_store(store: EventServiceStub, sessions: Sessions, lag: ProjectionLag) -> None:
     """Run until cancelled; begins again at the place in the database whatever breaks."""
     while True:
         try:
-            await _follow_once(store, sessions)
+            await _follow_once(store, sessions, lag)
         except (grpc.aio.AioRpcError, TimeoutError) as error:
             reason = error.code().name if isinstance(error, grpc.aio.AioRpcError) else "silence"
             log.warning("feed broke off", reason=reason)
@@ -32,7 +33,7 @@ async def follow_store(store: EventServiceStub, sessions: Sessions) -> None:
         await asyncio.sleep(_RETRY_WAIT_S)
 
 
-async def _follow_once(store: EventServiceStub, sessions: Sessions) -> None:
+async def _follow_once(store: EventServiceStub, sessions: Sessions, lag: ProjectionLag) -> None:
     call = store.WatchAllEvents(WatchAllEventsRequest(after_position=await sessions.position()))
     try:
         responses = aiter(call)
@@ -46,5 +47,7 @@ async def _follow_once(store: EventServiceStub, sessions: Sessions) -> None:
                     [(stored.tenant, stored.event) for stored in response.events], position=response.position
                 )
                 _applied.inc(len(response.events))
+            if response.caught_up:
+                lag.level()
     finally:
         call.cancel()

@@ -4,7 +4,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -21,6 +21,7 @@ from milepost.session.v1.statistics_pb2 import (
     VerdictCount,
     WorkerStatistics,
 )
+from session_api.application.projection_lag import ProjectionLag
 from session_api.gateways.fleet import Fleet
 from session_api.gateways.resource_parts import CLAIMED_BECAUSE
 from session_api.gateways.sessions_sql import Sessions
@@ -42,6 +43,7 @@ class GatherStatistics:
 
     sessions: Sessions
     fleet: Fleet
+    lag: ProjectionLag
 
     async def __call__(self, tenant: str, request: GetStatisticsRequest) -> GetStatisticsResponse:
         """Looks at every session there is, newest first, as far back as is asked for."""
@@ -57,7 +59,9 @@ class GatherStatistics:
                 break
             last = page[-1]
             after = (last.create_time.ToDatetime(UTC).replace(tzinfo=None), last.session_id)
-        return tally.response(self.fleet.present())
+        response = tally.response(self.fleet.present())
+        response.behind_store.FromTimedelta(timedelta(seconds=self.lag.behind_s()))
+        return response
 
 
 @dataclass(slots=True)
