@@ -24,7 +24,8 @@ class CreateDemoSession:
     async def __call__(self, tenant: str, request: CreateDemoSessionRequest) -> Session:
         """As CreateSession."""
         async with self._storing:
-            if not self._digest:
+            # Somebody may have deleted it.
+            if not self._digest or await self.create.scenarios.get(tenant, self._digest) is None:
                 stored = await self.store(tenant, demo_directory(), config_path="", display_name=DISPLAY_NAME)
                 self._digest = stored.scenario.digest
         spec = SessionSpec(scenario_digest=self._digest, seed=request.seed, engine=request.engine)
