@@ -2,7 +2,7 @@
 
 Kinds, runs and phases are left out unread. Where an event stands in simulated time is looked at row by row: a page
 that such a filter empties is answered all the same, with the cursor to go on from, so that no call looks through a
-whole log.
+whole log. Whoever asks for nothing special gets whole batches as they are stored.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from event_store.application.find_log import FindLog, require_kept
 from event_store.application.phases import Phases
 from event_store.application.read_run import Window
+from event_store.gateways.event_bytes import framed, read_response
 from event_store.gateways.event_rows import EventRow, EventRows, Head, Page
 from milepost.event.v1.event_service_pb2 import ReadEventsRequest, ReadEventsResponse, ReadOrder
 
@@ -30,21 +31,29 @@ class ReadLog:
     rows: EventRows
     phases: Phases
 
-    async def __call__(self, tenant: str, request: ReadEventsRequest) -> ReadEventsResponse:
-        """Raises CallRefused, those of FindLog and of Phases."""
+    async def __call__(self, tenant: str, request: ReadEventsRequest) -> bytes:
+        """A serialised ReadEventsResponse. Raises CallRefused, those of FindLog and of Phases."""
         descending = request.order == ReadOrder.READ_ORDER_DESCENDING
         head = await self.find(tenant, request.session_id, cursor=request.cursor)
         if not descending and not request.kept_only:
             require_kept(head, request.cursor)
-        page = await self._page(head, request, await self._stretches(head, request))
         window = Window.of(request)
-        found = (row.event for row in page.rows)
-        return ReadEventsResponse(
-            events=[event for event in found if window.holds(event.sim_time_s)],
-            next_cursor=0 if page.complete else page.rows[-1].seq,
-            head_seq=head.head_seq,
-            oldest_seq=head.oldest_seq,
-        )
+        rest = ReadEventsResponse(head_seq=head.head_seq, oldest_seq=head.oldest_seq)
+        if not (descending or request.page_size or request.run or request.phases or window.bounded):
+            found = await self.rows.read_frames(
+                head.log_key,
+                after=request.cursor,
+                upto=head.head_seq,
+                limit=DEFAULT_PAGE_EVENTS,
+                limit_bytes=PAGE_BYTES,
+                kinds=request.kinds,
+            )
+            rest.next_cursor = 0 if found.complete else found.last_seq
+            return read_response(found.frames, rest)
+        page = await self._page(head, request, await self._stretches(head, request))
+        rest.next_cursor = 0 if page.complete else page.rows[-1].seq
+        held = (row.encoded for row in page.rows if not window.bounded or window.holds(row.sim_time_s))
+        return read_response(b"".join(map(framed, held)), rest)
 
     async def _stretches(self, head: Head, request: ReadEventsRequest) -> list[_Stretch]:
         """Where to look, in the order of the page."""
