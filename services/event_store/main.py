@@ -71,7 +71,7 @@ async def serve(settings: EventStoreSettings, lifetime: Lifetime) -> None:
         select = SelectLogs(rows, find)
         lease = timedelta(seconds=settings.blob_lease_s)
         folder, keeping = BlobFolder(settings.blob_url, engine, writing, lease), BlobKeeping(engine, writing, lease)
-        chunks = Chunks(rows)
+        chunks, phases = Chunks(rows), Phases(rows)
         clean_up = CleanUp(
             DropDeleted(
                 js,
@@ -89,8 +89,8 @@ async def serve(settings: EventStoreSettings, lifetime: Lifetime) -> None:
         server = GrpcServer(settings)
         add_event_service(
             EventServiceAdapter(
-                read=ReadLog(find, rows),
-                watch=WatchLog(find, heads, chunks, Phases(rows), frames, drain),
+                read=ReadLog(find, rows, phases),
+                watch=WatchLog(find, heads, chunks, phases, frames, drain),
                 follow=FollowAll(rows, heads, drain),
                 find=find,
                 heads=heads,

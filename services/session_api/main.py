@@ -31,9 +31,11 @@ from session_api.application.append_command import AppendCommand
 from session_api.application.begin_log import BeginLog
 from session_api.application.create_demo_session import CreateDemoSession
 from session_api.application.create_session import CreateSession
+from session_api.application.delete_scenario import DeleteScenario
 from session_api.application.gather_statistics import GatherStatistics
 from session_api.application.hold_scenarios import HoldScenarios
 from session_api.application.measure_sessions import MeasureSessions
+from session_api.application.projection_lag import ProjectionLag
 from session_api.application.reap import Reap
 from session_api.application.rebuild_sessions import RebuildSessions
 from session_api.application.receive_upload import ReceiveUpload
@@ -75,7 +77,7 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
     ):
         store = EventServiceStub(channel)
         blobs = Blobs(BlobServiceStub(channel))
-        sessions, scenarios = Sessions(engine), Scenarios(engine)
+        sessions, scenarios, lag = Sessions(engine), Scenarios(engine), ProjectionLag()
         orders = WorkOrders(js, lease_s=settings.lease_s)
         limits = UploadLimits(max_total_bytes=settings.upload_max_bytes)
         begin = BeginLog(js, sessions, Admission(js))
@@ -103,7 +105,7 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
                 create_demo=CreateDemoSession(create, store_scenario),
                 verbs=verbs,
                 sessions=sessions,
-                statistics=GatherStatistics(sessions, fleet),
+                statistics=GatherStatistics(sessions, fleet, lag),
             ),
             server.server,
         )
@@ -112,6 +114,7 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
                 receive=ReceiveUpload(blobs, limits),
                 store=store_scenario,
                 validate=ValidateScenario(blobs),
+                delete=DeleteScenario(scenarios, blobs),
                 scenarios=scenarios,
                 blobs=blobs,
             ),
@@ -123,7 +126,7 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
         scale = ScalePool(WantedSlots(js), settings.pool, lifetime.stop, settings.max_connection_age_s)
         add_ExternalScalerServicer_to_server(ExternalScalerAdapter(scale), server.server)
         async with serving(server, SERVICES, grace_s=settings.drain_s), asyncio.TaskGroup() as tasks:
-            feed = tasks.create_task(follow_store(store, sessions), name="feed")
+            feed = tasks.create_task(follow_store(store, sessions, lag), name="feed")
             reconciler = tasks.create_task(ReconcileOrders(sessions, orders, settings.reconcile_s)(), name="reconcile")
             reaper = tasks.create_task(Reap(sessions, verbs.end, retire, settings.reap_s)(), name="reap")
             measuring = tasks.create_task(MeasureSessions(SessionCounts(engine), fleet)(), name="measure")

@@ -39,8 +39,8 @@ class EventServiceAdapter:
     metrics: QueryMetrics
     export: ExportLog
 
-    async def read_events(self, request: pb.ReadEventsRequest, context: Context) -> pb.ReadEventsResponse:
-        """ReadEvents."""
+    async def read_events(self, request: pb.ReadEventsRequest, context: Context) -> bytes:
+        """ReadEvents, already serialised."""
         return await self.read(caller().tenant, request)
 
     async def watch_events(self, request: pb.WatchEventsRequest, context: Context) -> AsyncIterator[bytes]:
@@ -93,13 +93,13 @@ class EventServiceAdapter:
 def add_event_service(adapter: EventServiceAdapter, server: grpc.aio.Server) -> None:
     """Register the service.
 
-    By hand, because WatchEvents yields bytes: the same ones go to every watcher, serialised once.
+    By hand, because events are sent as the bytes that are stored; the same ones go to every watcher.
     """
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         "ReadEvents": grpc.unary_unary_rpc_method_handler(
             adapter.read_events,
             request_deserializer=pb.ReadEventsRequest.FromString,
-            response_serializer=pb.ReadEventsResponse.SerializeToString,
+            response_serializer=bytes,
         ),
         "WatchEvents": grpc.unary_stream_rpc_method_handler(
             adapter.watch_events,

@@ -60,13 +60,24 @@ class WatchedLog:
     kicks: set[asyncio.Event] = field(default_factory=set)
     stored: Stored | None = None
     """The last intervals that were stored while somebody watched, and traced."""
+    gone: bool = False
+    """The log was there, and was dropped: its session was deleted for good."""
+
+    def lost(self) -> None:
+        """The head was not found: that means something once one was seen."""
+        if self.head is not None and not self.gone:
+            self.gone = True
+            self._kick()
 
     def seen(self, head: Head) -> None:
         """Somebody read the head: kick all if it moved. Looks may overlap; the head never goes back."""
         if self.head is None or (head != self.head and head.head_seq >= self.head.head_seq):
             self.head = head
-            for kick in self.kicks:
-                kick.set()
+            self._kick()
+
+    def _kick(self) -> None:
+        for kick in self.kicks:
+            kick.set()
 
 
 class Heads:
@@ -175,10 +186,15 @@ class Heads:
 
     async def _read(self, keys: Collection[Key]) -> None:
         """One query; kicks whoever watches a log that moved."""
-        for key, head in (await self._rows.heads(keys)).items() if keys else ():
+        found = await self._rows.heads(keys) if keys else {}
+        for key in keys:
             # Nobody may watch it any more.
-            if (watched := self._watched.get(key)) is not None:
-                watched.seen(head)
+            if (watched := self._watched.get(key)) is None:
+                continue
+            if key in found:
+                watched.seen(found[key])
+            else:
+                watched.lost()
 
     async def measure_lag(self) -> None:
         """Compare the position with the broker's stream, every second until cancelled."""

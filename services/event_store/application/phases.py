@@ -151,6 +151,10 @@ class Phases:
         """The first window of these phases that ends after a place, as the log stands at `head`."""
         return (await self._track(head)).next(selectors, after=after)
 
+    async def windows(self, head: Head, selectors: Sequence[PhaseSelector]) -> list[Window]:
+        """All windows of these phases, in order, as the log stands at `head`."""
+        return [window for window in (await self._track(head)).windows if window.matches(selectors)]
+
     async def require_known(self, head: Head, selectors: Sequence[PhaseSelector]) -> None:
         """Raises CallRefused (FIELD_INVALID) when the plan lacks one of these phases."""
         plan = (await self._track(head)).plan

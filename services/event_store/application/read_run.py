@@ -34,6 +34,11 @@ class Window:
             request.end_time_s if request.HasField("end_time_s") else None,
         )
 
+    @property
+    def bounded(self) -> bool:
+        """Whether it leaves anything out."""
+        return self.begin_s is not None or self.end_s is not None
+
     def before(self, sim_time_s: float) -> bool:
         """Whether an instant lies before the window."""
         return self.begin_s is not None and sim_time_s <= self.begin_s

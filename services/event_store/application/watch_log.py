@@ -73,7 +73,7 @@ class WatchLog:
     ) -> AsyncIterator[bytes]:
         """Serialised WatchEventsResponse messages; `say_cursor` is called with the cursor before DRAINING.
 
-        Raises CallRefused: those of FindLog and of Phases, WATCHER_TOO_SLOW, DRAINING.
+        Raises CallRefused: those of FindLog and of Phases, WATCHER_TOO_SLOW, SESSION_DELETED, DRAINING.
         """
         head = await self.find(tenant, request.session_id, cursor=request.after_seq)
         require_kept(head, request.after_seq)
@@ -127,12 +127,17 @@ class _Watch:
             if self._use_case.drain.is_set():
                 raise CallRefused(errors_pb2.ERROR_REASON_DRAINING, "this server stops", retry_after_s=0.1)
             head = self._watched.head or head
+            if self._watched.gone:
+                raise self._deleted()
             if self._use_case.monotonic() >= self._beat_at:
                 yield self._heartbeat(head)
             if self.cursor < head.head_seq:
                 if self._too_slow(head):
                     yield self._fell_behind(head)
                 chunk = await self._next_chunk(head)
+                if not chunk.response and not self._kinds and not self._phases:
+                    # There was something.
+                    raise self._deleted()
                 if chunk.response:
                     _sent.inc(len(chunk.response))
                     yield chunk.response
@@ -186,6 +191,13 @@ class _Watch:
                 await self._kick.wait()
         self._kick.clear()
         self._level_at = self._use_case.monotonic()
+
+    def _deleted(self) -> CallRefused:
+        return CallRefused(
+            errors_pb2.ERROR_REASON_SESSION_DELETED,
+            f"session {self._session_id!r} was deleted for good",
+            metadata={"session_id": self._session_id},
+        )
 
     def _too_slow(self, head: Head) -> bool:
         behind = head.head_seq - self.cursor > LIVE_EVENTS

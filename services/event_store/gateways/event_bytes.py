@@ -17,7 +17,7 @@ from typing import Protocol
 import zstandard
 
 from milepost.event.v1.event_pb2 import Event
-from milepost.event.v1.event_service_pb2 import EventList, WatchEventsResponse
+from milepost.event.v1.event_service_pb2 import EventList, ReadEventsResponse, WatchEventsResponse
 from session_log.codec import LogMessage
 
 _LENGTH_DELIMITED = 2
@@ -110,6 +110,11 @@ def watch_response_bytes(session_id: str, rows: Sequence[EncodedEvent]) -> bytes
 def watch_response(frames: bytes) -> bytes:
     """Frames as a serialised `WatchEventsResponse{events}`."""
     return _LIST_TAG + _varint(len(frames)) + frames
+
+
+def read_response(frames: bytes, rest: ReadEventsResponse) -> bytes:
+    """Frames as a serialised `ReadEventsResponse`, whose events have their tag; `rest` is what it says beside them."""
+    return frames + rest.SerializeToString()
 
 
 def kinds_mask(kinds: Collection[int]) -> int:

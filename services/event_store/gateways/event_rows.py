@@ -21,8 +21,13 @@ __all__ = ["EventRow", "EventRows", "Frames", "Head", "Key", "Page", "Place", "S
 
 # Keys named in one statement; SQLite allows 32,766 variables, a key has two.
 KEYS_PER_QUERY = 5000
-# How many batches are fetched at a time; one holds at most one message of the broker, 1 MiB, or MERGED_BYTES.
+# How many batches are fetched at a time: few at first, for one holds up to a message of the broker, 1 MiB, or
+# MERGED_BYTES; many once they have turned out to be small, as those of a session at real time are.
 FETCH_BATCHES = 16
+_FETCH_MORE, _FETCH_MOST = 8, 512
+_SMALL_BYTES = 2 * 1024
+# So few events are fetched at once, however many batches they came in: most reads are of the newest.
+_FEW_EVENTS = 128
 
 T = TypeVar("T")
 
@@ -100,12 +105,14 @@ class EventRows:
         limit: int,
         limit_bytes: int,
         kinds: Collection[int] = (),
+        run: int = 0,
         descending: bool = False,
     ) -> Page:
-        """Events with after < seq <= upto from one end or the other; at least one if there is one."""
+        """Events with after < seq <= upto, from either end, of `run` (0: any); at least one if there is one."""
         rows: list[EventRow] = []
         size = 0
-        async for batch in self._batches(log_key, after=after, upto=upto, kinds=kinds, descending=descending):
+        stored = self._batches(log_key, after=after, upto=upto, kinds=kinds, run=run, descending=descending)
+        async for batch in stored:
             found = [row for row in rows_of(batch) if after < row.seq <= upto and (not kinds or row.kind in kinds)]
             for row in reversed(found) if descending else found:
                 size += len(row.encoded)
@@ -159,23 +166,29 @@ class EventRows:
             )
 
     async def _batches(
-        self, log_key: int, *, after: int, upto: int, kinds: Collection[int], descending: bool = False
+        self, log_key: int, *, after: int, upto: int, kinds: Collection[int], run: int = 0, descending: bool = False
     ) -> AsyncIterator[BatchRow]:
         """Batches that may hold events asked for, from one end or the other."""
-        query = select(batches).where(batches.c.log_key == log_key, batches.c.last_seq > after).limit(FETCH_BATCHES)
+        query = select(batches).where(batches.c.log_key == log_key, batches.c.last_seq > after)
         query = of_kinds(query, kinds)
+        if run:
+            # A batch is of one run.
+            query = query.where(batches.c.run == run)
         if descending:
             query = query.where(batches.c.first_seq <= upto).order_by(batches.c.last_seq.desc())
         else:
             query = query.where(batches.c.first_seq <= upto).order_by(batches.c.last_seq)
         portion: Sequence[BatchRow] = ()
-        while not portion or len(portion) == FETCH_BATCHES:
+        size = FETCH_BATCHES if upto - after > _FEW_EVENTS else _FEW_EVENTS
+        while not portion or len(portion) == size:
             go_on = query
             if portion:
                 seen = portion[-1].last_seq
                 go_on = query.where(batches.c.last_seq < seen if descending else batches.c.last_seq > seen)
+                small = sum(len(batch.events) for batch in portion) <= size * _SMALL_BYTES
+                size = min(size * _FETCH_MORE, _FETCH_MOST) if small else FETCH_BATCHES
             async with self._engine.connect() as connection:
-                portion = (await connection.execute(go_on)).all()
+                portion = (await connection.execute(go_on.limit(size))).all()
             for batch in portion:
                 yield batch
             if not portion:

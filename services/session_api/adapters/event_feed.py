@@ -1,7 +1,6 @@
 """Keeps the projection level with the store: WatchAllEvents of all tenants from the place reached, for ever."""
 
 import asyncio
-import time
 
 import grpc
 import structlog
@@ -10,10 +9,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from milepost.event.v1.event_service_pb2 import WatchAllEventsRequest
 from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
+from session_api.application.projection_lag import ProjectionLag
 from session_api.gateways.sessions_sql import Sessions
 
 log = structlog.get_logger()
-_lag = Gauge("milepost_projection_lag_seconds", "Age of the last event applied to the projection, when it was applied")
 _heard = Gauge("milepost_projection_heard_timestamp_seconds", "When the store was heard last, Unix time")
 _applied = Counter("milepost_projection_events_total", "Events applied to the projection of sessions")
 
@@ -22,11 +21,11 @@ SILENCE_S = 15.0
 _RETRY_WAIT_S = 0.5
 
 
-async def follow_store(store: EventServiceStub, sessions: Sessions) -> None:
+async def follow_store(store: EventServiceStub, sessions: Sessions, lag: ProjectionLag) -> None:
     """Run until cancelled; begins again at the place in the database whatever breaks."""
     while True:
         try:
-            await _follow_once(store, sessions)
+            await _follow_once(store, sessions, lag)
         except (grpc.aio.AioRpcError, TimeoutError) as error:
             reason = error.code().name if isinstance(error, grpc.aio.AioRpcError) else "silence"
             log.warning("feed broke off", reason=reason)
@@ -35,7 +34,7 @@ async def follow_store(store: EventServiceStub, sessions: Sessions) -> None:
         await asyncio.sleep(_RETRY_WAIT_S)
 
 
-async def _follow_once(store: EventServiceStub, sessions: Sessions) -> None:
+async def _follow_once(store: EventServiceStub, sessions: Sessions, lag: ProjectionLag) -> None:
     call = store.WatchAllEvents(WatchAllEventsRequest(after_position=await sessions.position(), all_tenants=True))
     try:
         responses = aiter(call)
@@ -50,6 +49,7 @@ async def _follow_once(store: EventServiceStub, sessions: Sessions) -> None:
                     [(stored.tenant, stored.event) for stored in response.events], position=response.position
                 )
                 _applied.inc(len(response.events))
-                _lag.set(max(0.0, time.time() - response.events[-1].event.record_time.ToNanoseconds() / 1e9))
+            if response.caught_up:
+                lag.level()
     finally:
         call.cancel()

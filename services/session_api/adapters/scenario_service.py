@@ -9,15 +9,14 @@ from typing import Any
 
 import grpc
 
-from milepost.errors.v1 import errors_pb2
 from milepost.scenario.v1 import scenario_service_pb2 as pb
 from milepost.scenario.v1.scenario_pb2 import Scenario
 from milepost.scenario.v1.scenario_service_pb2_grpc import ScenarioServiceServicer
 from runtime.blobs import Blobs
-from runtime.errors import CallRefused
 from runtime.identity import caller
 from scenario.wire import finding_to_proto
 from session_api.adapters.paging import DEFAULT_PAGE_SIZE, decode_token, encode_token
+from session_api.application.delete_scenario import DeleteScenario, no_scenario
 from session_api.application.receive_upload import ReceiveUpload
 from session_api.application.store_scenario import StoreScenario
 from session_api.application.validate_scenario import ValidateScenario
@@ -33,6 +32,7 @@ class ScenarioServiceAdapter(ScenarioServiceServicer):
     receive: ReceiveUpload
     store: StoreScenario
     validate: ValidateScenario
+    delete: DeleteScenario
     scenarios: Scenarios
     blobs: Blobs
 
@@ -75,6 +75,11 @@ class ScenarioServiceAdapter(ScenarioServiceServicer):
         """See the proto."""
         return pb.GetScenarioResponse(scenario=await self._require(request.digest))
 
+    async def DeleteScenario(self, request: pb.DeleteScenarioRequest, context: Context) -> pb.DeleteScenarioResponse:
+        """See the proto."""
+        await self.delete(caller().tenant, request.digest)
+        return pb.DeleteScenarioResponse()
+
     async def ListScenarios(self, request: pb.ListScenariosRequest, context: Context) -> pb.ListScenariosResponse:
         """See the proto."""
         size = request.page_size or DEFAULT_PAGE_SIZE
@@ -88,9 +93,5 @@ class ScenarioServiceAdapter(ScenarioServiceServicer):
     async def _require(self, digest: str) -> Scenario:
         scenario = await self.scenarios.get(caller().tenant, digest)
         if scenario is None:
-            raise CallRefused(
-                errors_pb2.ERROR_REASON_SCENARIO_NOT_FOUND,
-                f"no scenario {digest}",
-                metadata={"scenario_digest": digest},
-            )
+            raise no_scenario(digest)
         return scenario

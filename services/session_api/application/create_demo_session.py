@@ -24,12 +24,14 @@ class CreateDemoSession:
     async def __call__(self, tenant: str, request: CreateDemoSessionRequest, *, subject: str = "") -> Session:
         """As CreateSession."""
         async with self._storing:
-            if tenant not in self._digests:
+            # Somebody may have deleted it.
+            known = self._digests.get(tenant)
+            if known is None or await self.create.scenarios.get(tenant, known) is None:
                 stored = await self.store(
                     tenant, demo_directory(), config_path="", display_name=DISPLAY_NAME, owner=subject
                 )
-                self._digests[tenant] = stored.scenario.digest
-        spec = SessionSpec(scenario_digest=self._digests[tenant], seed=request.seed, engine=request.engine)
+                known = self._digests[tenant] = stored.scenario.digest
+        spec = SessionSpec(scenario_digest=known, seed=request.seed, engine=request.engine)
         if request.HasField("end_time_s"):
             spec.end_time_s = request.end_time_s
         return await self.create(

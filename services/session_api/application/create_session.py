@@ -16,6 +16,7 @@ from milepost.session.v1.session_pb2 import Session
 from milepost.session.v1.session_service_pb2 import CreateSessionRequest
 from runtime.errors import CallRefused
 from session_api.application.begin_log import BeginLog
+from session_api.application.delete_scenario import no_scenario
 from session_api.application.task import check_spec, resolve_scene, with_defaults
 from session_api.domain.session_ids import RANDOM_BYTES, session_id
 from session_api.gateways.scenarios_sql import Scenarios
@@ -41,11 +42,7 @@ class CreateSession:
         """
         stored = await self.scenarios.get(tenant, request.spec.scenario_digest)
         if stored is None:
-            raise CallRefused(
-                errors_pb2.ERROR_REASON_SCENARIO_NOT_FOUND,
-                f"no scenario {request.spec.scenario_digest}",
-                metadata={"scenario_digest": request.spec.scenario_digest},
-            )
+            raise no_scenario(request.spec.scenario_digest)
         await self.begin.require_room()
         created = self._created(tenant, request, stored.scene)
         created.subject = subject

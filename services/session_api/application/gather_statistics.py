@@ -4,7 +4,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -21,6 +21,7 @@ from milepost.session.v1.statistics_pb2 import (
     VerdictCount,
     WorkerStatistics,
 )
+from session_api.application.projection_lag import ProjectionLag
 from session_api.application.refusals import field_invalid
 from session_api.gateways.fleet import Fleet
 from session_api.gateways.resource_parts import CLAIMED_BECAUSE
@@ -43,6 +44,7 @@ class GatherStatistics:
 
     sessions: Sessions
     fleet: Fleet
+    lag: ProjectionLag
 
     async def __call__(self, tenant: str, request: GetStatisticsRequest, *, whole_fleet: bool) -> GetStatisticsResponse:
         """Looks at every session there is, newest first, as far back as is asked for.
@@ -62,7 +64,10 @@ class GatherStatistics:
             last = page[-1]
             after = (last.create_time.ToDatetime(UTC).replace(tzinfo=None), last.session_id)
         present = self.fleet.present()
-        return tally.response(present if whole_fleet else [one for one in present if one.worker_id in tally.workers])
+        shown = present if whole_fleet else [one for one in present if one.worker_id in tally.workers]
+        response = tally.response(shown)
+        response.behind_store.FromTimedelta(timedelta(seconds=self.lag.behind_s()))
+        return response
 
 
 def _moment(since: Timestamp) -> datetime:

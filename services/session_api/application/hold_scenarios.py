@@ -9,6 +9,7 @@ import grpc
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from milepost.scenario.v1.scenario_pb2 import Scenario
 from runtime.blobs import Blobs
 from runtime.identity import acting_for
 from session_api.gateways.scenarios_sql import Scenarios
@@ -17,6 +18,8 @@ log = structlog.get_logger()
 
 # How long to wait before the store is asked again, seconds.
 _RETRY_WAIT_S = 1.0
+# How often all holds are said again, seconds; well within the lease of what was let go (24 h).
+_AGAIN_S = 6 * 3600.0
 
 
 class _File(Protocol):
@@ -36,23 +39,31 @@ def blobs_of(digest: str, files: Iterable[_File]) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class HoldScenarios:
-    """Says once, at the start, what is listed: scenarios of the release before held nothing."""
+    """Says what is listed, at the start and every few hours.
+
+    Scenarios of the release before held nothing, and one that was uploaded while somebody deleted it was let go.
+    """
 
     scenarios: Scenarios
     blobs: Blobs
 
     async def __call__(self) -> None:
-        """Until all are held."""
+        """Run until cancelled."""
         while True:
             try:
                 for tenant, scenario in await self.scenarios.everything():
-                    held = blobs_of(scenario.digest, scenario.files)
                     with acting_for(tenant):
-                        missing = await self.blobs.hold(holder_of(tenant, scenario.digest), held)
-                    if missing:
-                        log.error("files of a scenario are lost", scenario=scenario.digest, missing=len(missing))
+                        await self._hold(tenant, scenario)
             except (grpc.aio.AioRpcError, SQLAlchemyError) as error:
                 log.warning("scenarios are held later", error=repr(error))
                 await asyncio.sleep(_RETRY_WAIT_S)
             else:
-                return
+                await asyncio.sleep(_AGAIN_S)
+
+    async def _hold(self, tenant: str, scenario: Scenario) -> None:
+        holder = holder_of(tenant, scenario.digest)
+        if missing := await self.blobs.hold(holder, blobs_of(scenario.digest, scenario.files)):
+            log.error("files of a scenario are lost", scenario=scenario.digest, missing=len(missing))
+        if not await self.scenarios.is_kept(tenant, scenario.digest):
+            # Deleted while we looked.
+            await self.blobs.hold(holder, ())

@@ -10,6 +10,7 @@ from milepost.session.v1.session_service_pb2 import CreateSessionRequest, Update
 from runtime.errors import CallRefused
 from runtime.grpc_calls import validate
 from session_api.application.append_command import AppendCommand, Caller, Follow, done
+from session_api.application.delete_scenario import no_scenario
 from session_api.application.places import Places
 from session_api.application.refusals import field_invalid
 from session_api.application.task import check_spec, resolve_scene
@@ -62,11 +63,7 @@ class UpdateSession:
         """What is run after the change: a run that has begun keeps its options, its end alone moves."""
         scenario = await self.scenarios.get(tenant, spec.scenario_digest)
         if scenario is None:
-            raise CallRefused(
-                errors_pb2.ERROR_REASON_SCENARIO_NOT_FOUND,
-                f"no scenario {spec.scenario_digest}",
-                metadata={"scenario_digest": spec.scenario_digest},
-            )
+            raise no_scenario(spec.scenario_digest)
         check_spec(spec, scenario.scene)
         resolved = resolve_scene(spec, scenario.scene)
         past = await self.places.past(tenant, session_id, log)

@@ -1,10 +1,12 @@
 """Stored scenarios, in SQL. Their files are blobs of the event store."""
 
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
-from sqlalchemy import insert, select, tuple_, update
+from sqlalchemy import delete, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from milepost.scenario.v1.scenario_pb2 import Scenario
 from runtime.database import GroupCommit
@@ -12,15 +14,19 @@ from session_api.gateways.tables import scenarios
 
 # Scenarios looked up again without a query: a thousand sessions are often of one scenario.
 _REMEMBERED = 256
+# For so long, seconds: another replica may have deleted one. Far less than the lease that its files have left.
+_REMEMBERED_S = 10.0
 
 
 class Scenarios:
     """Keeps scenarios by tenant and digest."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
         self._writes = GroupCommit(engine)
-        self._remembered: dict[tuple[str, str], bytes] = {}
+        self._monotonic = monotonic
+        # A serialised scenario, and when it was read.
+        self._remembered: dict[tuple[str, str], tuple[bytes, float]] = {}
 
     async def put(self, tenant: str, scenario: Scenario) -> Scenario:
         """Keep a scenario; of one that is known only the display name changes. Returns what is kept."""
@@ -50,8 +56,8 @@ class Scenarios:
     async def get(self, tenant: str, digest: str) -> Scenario | None:
         """A scenario, if it is kept."""
         known = self._remembered.get((tenant, digest))
-        if known is not None:
-            return Scenario.FromString(known)
+        if known is not None and self._monotonic() - known[1] < _REMEMBERED_S:
+            return Scenario.FromString(known[0])
         query = select(scenarios.c.resource).where(scenarios.c.tenant == tenant, scenarios.c.digest == digest)
         async with self._engine.connect() as connection:
             row = (await connection.execute(query)).one_or_none()
@@ -59,8 +65,25 @@ class Scenarios:
             return None
         if len(self._remembered) >= _REMEMBERED:
             self._remembered.clear()
-        self._remembered[tenant, digest] = row.resource
+        self._remembered[tenant, digest] = row.resource, self._monotonic()
         return Scenario.FromString(row.resource)
+
+    async def is_kept(self, tenant: str, digest: str) -> bool:
+        """Whether a scenario is kept right now."""
+        query = select(scenarios.c.digest).where(scenarios.c.tenant == tenant, scenarios.c.digest == digest)
+        async with self._engine.connect() as connection:
+            return (await connection.execute(query)).first() is not None
+
+    async def remove(self, tenant: str, digest: str) -> bool:
+        """Forget a scenario; False when it was not known."""
+        gone = delete(scenarios).where(scenarios.c.tenant == tenant, scenarios.c.digest == digest)
+
+        async def work(connection: AsyncConnection) -> bool:
+            return bool((await connection.execute(gone)).rowcount)
+
+        known = await self._writes.run(work)
+        self._remembered.pop((tenant, digest), None)
+        return known
 
     async def page(self, tenant: str, *, size: int, after: tuple[datetime, str] | None) -> list[Scenario]:
         """Scenarios, newest first, after a (create time, digest)."""

@@ -5,12 +5,13 @@ from dataclasses import asdict
 from datetime import UTC
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import delete, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from milepost.event.v1.event_pb2 import Event
 from milepost.event.v1.event_service_pb2 import Position
-from session_api.gateways.projected import Outcome, Projected
+from session_api.gateways.projected import Projected
+from session_api.gateways.row_sets import put_outcomes, put_sessions
 from session_api.gateways.session_resource import apply
 from session_api.gateways.tables import feed, outcomes, sessions
 
@@ -29,30 +30,24 @@ async def apply_events(
         grouped.setdefault((tenant, event.session_id), []).append(event)
     known = await _load(connection, grouped.keys())
     # Written together: a journey to the server for each session would be most of what applying costs.
-    changed: list[dict[str, Any]] = []
-    begun: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    settled: list[dict[str, Any]] = []
     for key, group in grouped.items():
         projected = known.get(key) or Projected()
         before = projected.session.seq
-        settled = [
-            outcome
-            for event in group
-            if (event.seq == projected.session.seq + 1 or (from_feed and projected.session.seq))
-            and (outcome := apply(projected, event)) is not None
-        ]
-        if projected.session.seq == before:
-            continue
-        if key in known:
-            changed.append({"of_tenant": key[0], "of_session": key[1], **_changing(projected)})
-        else:
-            begun.append(whole_values(key, projected))
-        await _note(connection, key, settled)
-    if changed:
-        mine = and_(sessions.c.tenant == bindparam("of_tenant"), sessions.c.session_id == bindparam("of_session"))
-        columns: dict[str, Any] = {name: bindparam(name) for name in changed[0] if not name.startswith("of_")}
-        await connection.execute(update(sessions).where(mine).values(columns), changed)
-    if begun:
-        await connection.execute(insert(sessions), begun)
+        for event in group:
+            if event.seq == projected.session.seq + 1 or (from_feed and projected.session.seq):
+                outcome = apply(projected, event)
+                if outcome is not None:
+                    settled.append({"tenant": key[0], "session_id": key[1], **asdict(outcome)})
+        if projected.session.seq != before:
+            rows.append(whole_values(key, projected))
+    # In the order in which other replicas take their locks, too.
+    rows.sort(key=lambda row: (row["tenant"], row["session_id"]))
+    if rows:
+        await put_sessions(connection, rows)
+    if settled:
+        await put_outcomes(connection, settled)
 
 
 async def remove_session(connection: AsyncConnection, tenant: str, session_id: str) -> None:
@@ -112,19 +107,3 @@ async def _load(connection: AsyncConnection, keys: Collection[Key]) -> dict[Key,
         (row.tenant, row.session_id): Projected.of_row(row.resource, row.pool, row.memory)
         for row in await connection.execute(query)
     }
-
-
-async def _note(connection: AsyncConnection, key: Key, settled: Sequence[Outcome]) -> None:
-    """A command has one outcome; a log that held two would keep the first."""
-    first = {outcome.command_id: outcome for outcome in reversed(settled)}
-    if not first:
-        return
-    mine = and_(outcomes.c.tenant == key[0], outcomes.c.session_id == key[1], outcomes.c.command_id.in_(first))
-    known = {row.command_id for row in await connection.execute(select(outcomes.c.command_id).where(mine))}
-    rows = [
-        {"tenant": key[0], "session_id": key[1], **asdict(outcome)}
-        for name, outcome in first.items()
-        if name not in known
-    ]
-    if rows:
-        await connection.execute(insert(outcomes), rows)

@@ -104,11 +104,7 @@ class Sessions:
             if position is not None:
                 await move_feed(connection, position)
 
-        try:
-            await self._writes.run(work)
-        except IntegrityError:
-            # Another replica began the same session's row in this very moment: now it is there.
-            await self._writes.run(work)
+        await self._writes.run(work)
         for key in {(tenant, event.session_id) for tenant, event in events}:
             for changed in self._waiting.get(key, ()):
                 changed.set()

@@ -11,8 +11,10 @@ from test_garbage import clean_up
 
 from broker import Broker
 from milepost.event.v1 import event_service_pb2 as pb
-from milepost.event.v1.event_pb2 import CommandApplied, CommandRequested, EventKind, RunOpened
+from milepost.event.v1.event_pb2 import CommandApplied, CommandRequested, EventKind, Label, RunOpened, SessionCreated
+from milepost.event.v1.metrics_pb2 import QueryMetricsRequest
 from milepost.event.v1.record_pb2 import Record
+from milepost.event.v1.session_set_pb2 import SessionSet
 from session_log.codec import record
 
 # Messages of run 1, and what is left of them.
@@ -99,3 +101,28 @@ async def test_what_somebody_stands_on_is_not_cut(
 ) -> None:
     await two_runs(js, store, name.replace(" ", "-"), *more)
     assert (await clean_up(store)).cut_sessions == 0
+
+
+async def test_a_log_that_was_cut_is_found_by_its_labels(js: JetStreamContext, store: Store) -> None:
+    labels = [Label(key="colour", value="blue")]
+    for name, marks in (("s", labels), ("other", [])):
+        log = Log(js, name)
+        await log.append(record(SessionCreated(labels=marks)), *lines("a"))
+        for records in (*FIRST_RUN[1:], OPENING, [interval(10), completed(10)]):
+            await log.append(*records)
+        await store.stored(log)
+    assert (await clean_up(store)).cut_sessions == 2
+    by_label = SessionSet(labels={"colour": "blue"})
+    metrics = await store.events.QueryMetrics(QueryMetricsRequest(sessions=by_label, metrics=["arrived"]))
+    assert {series.session_id for series in metrics.series} == {"s"}
+    # From the beginning, and from behind what set the labels.
+    for behind in (0, 3):
+        after = pb.Position(stream_seq=behind)
+        call = store.events.WatchAllEvents(pb.WatchAllEventsRequest(after_position=after, labels={"colour": "blue"}))
+        found = set()
+        async for response in call:
+            found |= {stored.event.session_id for stored in response.events}
+            if response.caught_up:
+                break
+        call.cancel()
+        assert found == {"s"}

@@ -24,7 +24,7 @@ from event_store.gateways.keeping_tables import blob_references, deletions
 from event_store.gateways.tables import logs
 from event_store.main import MIGRATIONS
 from milepost.event.v1 import event_service_pb2 as pb
-from milepost.event.v1.event_pb2 import ArtifactStored, SessionDeleted, SessionUndeleted
+from milepost.event.v1.event_pb2 import ArtifactStored, EventKind, SessionDeleted, SessionUndeleted
 from milepost.event.v1.record_pb2 import EventBatch, Record
 from milepost.session.v1.session_pb2 import Artifact
 from runtime.broker import binding, subject
@@ -105,6 +105,23 @@ async def test_a_deleted_session_is_gone_after_its_time_with_its_blobs_and_no_ot
         assert await refused(watch.to_the_end()) == "SESSION_NOT_FOUND"
     assert {log.session_id: await store.whole_log(log.session_id) for log in (waits, there)} == before
     assert (await clean_up(store)).dropped_sessions == 0
+
+
+@pytest.mark.any_database
+@pytest.mark.parametrize("kinds", [[], [EventKind.EVENT_KIND_INTERVAL_CLOSED]])
+async def test_who_watches_a_session_that_goes_without_having_ended_is_told(
+    js: JetStreamContext, store: Store, kinds: list[EventKind.ValueType]
+) -> None:
+    suspended = Log(js, "s")
+    await suspended.append(created(), *lines("a"), deleted())
+    await store.stored(suspended)
+    async with store.watching("s", kinds=kinds) as watch:
+        await watch.until("caught_up")
+        assert (await clean_up(store)).dropped_sessions == 1
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await watch.to_the_end()
+    expected = (grpc.StatusCode.NOT_FOUND, "SESSION_DELETED", {"session_id": "s"})
+    assert refusal(raised.value) == expected
 
 
 async def test_the_fence_outlives_the_session_and_then_the_name_is_free(

@@ -98,6 +98,39 @@ async def test_a_run_that_goes_on_in_the_middle_of_a_phase_is_in_it(js: JetStrea
     assert await seqs_of(store, "s", MEASURE) == [5, 6, 10, 11, 12]
 
 
+@pytest.mark.parametrize("page_size", [1, 2, 100])
+@pytest.mark.parametrize("order", [pb.READ_ORDER_ASCENDING, pb.READ_ORDER_DESCENDING])
+async def test_pages_hold_only_the_phases_asked_for(
+    js: JetStreamContext, store: Store, order: pb.ReadOrder.ValueType, page_size: int
+) -> None:
+    log = Log(js, "s")
+    await log.append(planned(), started(0, 0), interval(10), ended(0, 10), started(1, 10), interval(20))
+    second = [opened(2, 1, 5), interval(10), *lines("9"), ended(0, 10), started(1, 10), interval(20), completed(20)]
+    await log.writer.append(second, run=2, attempt=2)
+    log.appended += second
+    await store.stored(log)
+
+    async def read(*phases: pb.PhaseSelector, **fields: object) -> list[int]:
+        found: list[int] = []
+        cursor = 0
+        while True:
+            asked = {"phases": phases, "page_size": page_size, "order": order, **fields}
+            page = await store.read("s", cursor=cursor, **asked)
+            assert len(page.events) <= page_size
+            found += [event.seq for event in page.events]
+            if not (cursor := page.next_cursor):
+                return found if order == pb.READ_ORDER_ASCENDING else found[::-1]
+
+    assert await read(WARM) == [2, 3, 4, 7, 8, 9, 10]
+    assert await read(MEASURE) == [5, 6, 11, 12, 13]
+    assert await read(MEASURE, run=2) == [11, 12, 13]
+    assert await read(WARM, MEASURE, kinds=[INTERVALS]) == [3, 6, 8, 12]
+    assert await read(COOL) == []
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await read(pb.PhaseSelector(name="other"))
+    assert refusal(raised.value)[1] == "FIELD_INVALID"
+
+
 async def test_a_fork_begins_in_the_phase_of_its_parent(js: JetStreamContext, store: Store) -> None:
     log = Log(js, "s")
     origin = ForkOrigin(session_id="parent", run=1, step=15, sim_time_s=115)

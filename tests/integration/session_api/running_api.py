@@ -196,11 +196,12 @@ async def running_api(
 ) -> AsyncIterator[Api]:
     """A store and an API in this process."""
     async with running_store(folder / "store", nats_url, **(of_store or {})) as store:
+        if "database_url" not in changed:
+            changed["database_url"] = url_of(folder / "api.db")
         settings = SessionApiSettings(
             nats_url=nats_url,
             listen=listen,
             metrics_listen="127.0.0.1:0",
-            database_url=url_of(folder / "api.db"),
             event_store=json.loads((folder / "store" / "ready.json").read_text())["address"],
             ready_file=folder / "api.json",
             **changed,

@@ -12,7 +12,6 @@ from milepost.event.v1.event_pb2 import SessionCompleted
 from milepost.scenario.v1 import scenario_service_pb2 as scenarios
 from milepost.session.v1 import session_service_pb2 as pb
 from milepost.session.v1.session_pb2 import Limits
-from runtime.settings import DEFAULT_TENANT
 
 # The store takes at once what nothing keeps; the reaper is slow, so that the test says when.
 AT_ONCE = {"blob_lease_s": 0.0, "purge_delay_s": 0.0}
@@ -103,9 +102,7 @@ async def test_the_files_of_a_listed_scenario_stay_though_no_session_names_them(
             await api.sessions.DeleteSession(pb.DeleteSessionRequest(session_id=session.session_id))
         await dropped(api, len(listed))
         assert await missing(api, files) == set()
-        # Let go of by hand, as deleting the scenario would: now nothing names them.
-        holder = f"scenario/{DEFAULT_TENANT}/{api.scenario_digest}"
-        await api.store.blobs.HoldBlobs(blob.HoldBlobsRequest(holder=holder), timeout=PATIENCE_S)
+        await api.scenarios.DeleteScenario(scenarios.DeleteScenarioRequest(digest=api.scenario_digest))
         assert (await clean_up(api)).erased_blobs == len(files)
         assert await missing(api, files) == files
 

@@ -51,10 +51,12 @@ class Events(EventQueries):
         run: int = 0,
         begin_time_s: float | None = None,
         end_time_s: float | None = None,
+        phases: Sequence[str | int] = (),
     ) -> AsyncIterator[Event]:
         """The stored events after `cursor` (descending: before it, 0 meaning from the head), read page by page.
 
-        Only those of `run` (0: any), and only those after `begin_time_s` and up to `end_time_s` of simulated time.
+        Only those of `run` (0: any), and only those after `begin_time_s` and up to `end_time_s` of simulated time;
+        with `phases`, by name or index in the plan, only what stands in one of these.
         """
         order = ReadOrder.READ_ORDER_DESCENDING if descending else ReadOrder.READ_ORDER_ASCENDING
         request = ReadEventsRequest(
@@ -66,6 +68,7 @@ class Events(EventQueries):
             run=run,
             begin_time_s=begin_time_s,
             end_time_s=end_time_s,
+            phases=_selectors(phases),
         )
         while True:
             response = await self._connection.call(lambda timeout_s: self._stub.ReadEvents(request, timeout=timeout_s))
@@ -99,7 +102,7 @@ class Events(EventQueries):
         that stayed away.
         """
         cursor = WatchCursor(session_id, after_seq, filtered=bool(kinds or phases))
-        selectors = [PhaseSelector(name=it) if isinstance(it, str) else PhaseSelector(index=it) for it in phases]
+        selectors = _selectors(phases)
 
         def connect() -> grpc.aio.UnaryStreamCall[WatchEventsRequest, WatchEventsResponse]:
             return self._stub.WatchEvents(
@@ -174,3 +177,8 @@ async def _next_message(call: grpc.aio.UnaryStreamCall[RequestT, MessageT], sile
     async with asyncio.timeout(silence_s):
         message = await call.read()
     return None if message is grpc.aio.EOF else cast(MessageT, message)
+
+
+def _selectors(phases: Sequence[str | int]) -> list[PhaseSelector]:
+    """Phases by name or index, as requests name them."""
+    return [PhaseSelector(name=it) if isinstance(it, str) else PhaseSelector(index=it) for it in phases]

@@ -11,6 +11,7 @@ from pathlib import Path
 from milepost.connection import Connection
 from milepost.scenario.v1.scenario_pb2 import Scenario
 from milepost.scenario.v1.scenario_service_pb2 import (
+    DeleteScenarioRequest,
     FileChunk,
     FindMissingFilesRequest,
     GetScenarioRequest,
@@ -60,6 +61,11 @@ class Scenarios:
         request = GetScenarioRequest(digest=digest)
         response = await self._connection.call(lambda timeout_s: self._stub.GetScenario(request, timeout=timeout_s))
         return response.scenario
+
+    async def delete(self, digest: str) -> None:
+        """Take a scenario off the list; sessions that are made of it keep what they need. Raises NotFound."""
+        request = DeleteScenarioRequest(digest=digest)
+        await self._connection.call(lambda timeout_s: self._stub.DeleteScenario(request, timeout=timeout_s))
 
     async def list(self, *, page_size: int = 0) -> AsyncIterator[Scenario]:
         """All scenarios, newest first, read page by page."""

@@ -19,6 +19,9 @@ async def events(
     session_id: Annotated[str, SESSION],
     after: Annotated[int, typer.Option(min=0, help="Begin after this event.")] = 0,
     kind: Annotated[list[str] | None, typer.Option(help="Only these kinds, for example interval_closed.")] = None,
+    phase: Annotated[
+        list[str] | None, typer.Option(help="Only these phases of the plan, by name, or by index from 0.")
+    ] = None,
     run: Annotated[int, typer.Option(min=0, help="Only this run; 0: any.")] = 0,
     begin: Annotated[float | None, typer.Option(help="Only what stands after this simulated time, s.")] = None,
     end: Annotated[float | None, typer.Option(help="Only what stands at this simulated time or before, s.")] = None,
@@ -27,7 +30,13 @@ async def events(
     kinds = kinds_of(kind or [])
     async with target.client() as client:
         async for event in client.events.read(
-            session_id, cursor=after, kinds=kinds, run=run, begin_time_s=begin, end_time_s=end
+            session_id,
+            cursor=after,
+            kinds=kinds,
+            run=run,
+            begin_time_s=begin,
+            end_time_s=end,
+            phases=[int(word) if word.isdecimal() else word for word in phase or []],
         ):
             print(json_line(event) if target.json else event_line(event))
 

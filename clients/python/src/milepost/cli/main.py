@@ -81,10 +81,11 @@ add_command(app, "stats", stats.stats, panel=ANSWER)
 add_command(app, "audit", audit.audit, panel=ANSWER)
 add_command(app, "top", top.top, panel=ANSWER)
 
-scenarios_app = typer.Typer(help="Upload, list and validate scenarios.", no_args_is_help=True)
+scenarios_app = typer.Typer(help="Upload, list, validate and delete scenarios.", no_args_is_help=True)
 add_command(scenarios_app, "upload", scenarios.upload)
 add_command(scenarios_app, "list", scenarios.list_)
 add_command(scenarios_app, "validate", scenarios.validate)
+add_command(scenarios_app, "rm", scenarios.remove)
 app.add_typer(scenarios_app, name="scenarios", rich_help_panel=RUN)
 
 admin_app = typer.Typer(help="Look after what is kept (docs/retention.md).", no_args_is_help=True)

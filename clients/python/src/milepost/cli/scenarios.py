@@ -12,7 +12,11 @@ from milepost.cli.json_form import json_line
 from milepost.cli.tables import finding_line, scenarios_table
 from milepost.exceptions import InvalidArgument
 from milepost.scenario.v1.scenario_pb2 import Finding, Scenario
-from milepost.scenario.v1.scenario_service_pb2 import ListScenariosResponse, ValidateScenarioResponse
+from milepost.scenario.v1.scenario_service_pb2 import (
+    DeleteScenarioRequest,
+    ListScenariosResponse,
+    ValidateScenarioResponse,
+)
 
 PATH = typer.Argument(metavar="PATH", help="A .sumocfg, a directory with one, or a zip.")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -45,6 +49,19 @@ async def list_(target: Target, limit: Annotated[int, typer.Option(min=1, help="
         print(json_line(found))
     else:
         console().print(scenarios_table(found.scenarios))
+
+
+async def remove(
+    target: Target, digests: Annotated[list[str], typer.Argument(metavar="DIGEST…", help="Stored scenarios.")]
+) -> None:
+    """Take scenarios off the list, for good. Sessions that are made of them keep their files."""
+    async with target.client() as client:
+        for digest in digests:
+            await client.scenarios.delete(digest)
+            if target.json:
+                print(json_line(DeleteScenarioRequest(digest=digest)))
+            else:
+                print(f"{digest} deleted")
 
 
 async def validate(

@@ -45,6 +45,7 @@ def _counts(found: GetStatisticsResponse) -> Table:
         table.add_row("verdicts", f"{verdict.attempts} {verdict.verdict}")
     if found.verdicts:
         table.add_row("simulated again", f"{found.intervals_again} intervals")
+    table.add_row("level with the store", f"{found.behind_store.ToTimedelta().total_seconds():.1f} s ago")
     return table
 
 

@@ -191,7 +191,7 @@ def origins(report: Report) -> Markup:
         lines = [
             [tag("span", f"{name} ", class_="soft"), tag("code", value), tag("br")] for name, value in facts if value
         ]
-        rows.append([tag("td", dot(number), one.name, class_="left name"), tag("td", lines, class_="left")])
+        rows.append([tag("td", dot(number), one.name, class_="left name"), tag("td", lines, class_="left wide")])
     return _table(["Session", ""], rows, left=2)
 
 
