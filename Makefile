@@ -51,7 +51,9 @@ chaos: setup ## Kill everything for MINUTES, beginning with SEED, and judge ever
 	@$(BIN)/pytest -m long
 	@PYTHONPATH=tests $(BIN)/python -m resilience.chaos --minutes $(MINUTES) --seed $(SEED) --real
 
-lock: ## Resolve the dependencies anew and pin them in requirements.lock.
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --python-version 3.11 \
-		pyproject.toml --group dev --no-emit-package milepost --no-emit-package milepost-services \
-		--output-file requirements.lock
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --python-version 3.11 \
+	--no-emit-package milepost --no-emit-package milepost-services
+lock: ## Resolve the dependencies anew and pin them: for developers, and what images need of them.
+	@$(LOCK) pyproject.toml --group dev --output-file requirements.lock
+	@$(LOCK) pyproject.toml --constraint requirements.lock --output-file deploy/requirements.lock
+	@$(LOCK) --group build --constraint requirements.lock --output-file deploy/build.lock
