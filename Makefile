@@ -1,6 +1,6 @@
 # Milepost: every target is a sentence in `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix protos bench chaos lock
+.PHONY: help setup demo test images check fix protos bench chaos lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -24,6 +24,9 @@ demo: setup ## Run three sessions of a city at once, with live progress, results
 
 test: setup ## Run all tests; needs about six minutes on two cores.
 	@$(BIN)/pytest
+
+images: setup ## Build the images, run them hardened on this machine, stop and kill them (needs podman, as root).
+	@$(BIN)/pytest -m images -n 0 -rs -v
 
 check: setup ## Check style, types, import contracts, protos and links, in seconds.
 	@$(BIN)/ruff format --check --quiet

@@ -162,6 +162,16 @@ async def open_database(url: str, *, migrations: Path) -> AsyncIterator[AsyncEng
             os.close(lock)
 
 
+def migrate(url: str, *, migrations: Path) -> None:
+    """Migrate and come back; see open_database."""
+
+    async def opened() -> None:
+        async with open_database(url, migrations=migrations):
+            log.info("migrated", schema=migrations.parent.parent.name)
+
+    asyncio.run(opened())
+
+
 def _sqlite(url: URL) -> AsyncEngine:
     engine = create_async_engine(url)
     if url.database:

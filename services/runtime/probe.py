@@ -7,7 +7,7 @@ import os
 import sys
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 # Less than the time-out of the engine, seconds.
 _TIMEOUT_S = 3.0
@@ -18,11 +18,16 @@ def main() -> int:
     port = os.environ.get("MILEPOST_LISTEN", "").rpartition(":")[2]
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=_TIMEOUT_S)
+            check = channel.unary_unary(
+                "/grpc.health.v1.Health/Check",
+                request_serializer=HealthCheckRequest.SerializeToString,
+                response_deserializer=HealthCheckResponse.FromString,
+            )
+            answer = check(HealthCheckRequest(), timeout=_TIMEOUT_S)
     except grpc.RpcError as error:
         sys.stderr.write(f"no answer at port {port}: {error}\n")
         return 1
-    return 0 if answer.status == health_pb2.HealthCheckResponse.SERVING else 1
+    return 0 if answer.status == HealthCheckResponse.SERVING else 1
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from sim_worker.application.choose_start import ChooseStart
 from sim_worker.application.end_session import EndSession
 from sim_worker.application.fetch_past import FetchPast
 from sim_worker.application.keep_artifacts import KeepArtifacts
+from sim_worker.application.leave_when_idle import leave_when_idle
 from sim_worker.application.look_out import LookOut
 from sim_worker.application.prepare_scene import PrepareScene
 from sim_worker.application.rebase import Rebase
@@ -118,6 +119,9 @@ async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
             presence = tasks.create_task(announce(broker, here, refresh), name="presence")
             relieving = tasks.create_task(relieve(), name="pressure")
             working = tasks.create_task(work(), name="work")
+            if settings.idle_exit_s:
+                leaving = leave_when_idle(lambda: work.busy, after_s=settings.idle_exit_s, stop=lifetime.stop)
+                tasks.create_task(leaving, name="leave-when-idle")
             lifetime.ready(server.address)
             await lifetime.stop.wait()
             done, _ = await asyncio.wait({working}, timeout=HAND_OVER_S)

@@ -49,5 +49,7 @@ class SimWorkerSettings(ServiceSettings):
     """With less left on the machine the largest session is suspended, MiB."""
     min_disk_mib: int = 512
     """With less left on the disk of `work_dir` the largest session is suspended, MiB."""
+    idle_exit_s: float = Field(default=0.0, ge=0)
+    """After how long without a session this worker ends by itself, as a job does, seconds; 0: never."""
     niceness: int = 5
     """Niceness of simulations: services stay answerable."""
