@@ -48,7 +48,7 @@ class Engine:
         # crun, the default, refuses machines whose control groups are of both versions.
         settings.write_text(
             '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
-            '[network]\nnetwork_backend = "netavark"\n'
+            '[network]\nnetwork_backend = "netavark"\n[containers]\ndefault_ulimits = []\n'
         )
         self._folder = folder
         self._environment = {**os.environ, "CONTAINERS_CONF": str(settings)}
