@@ -1,6 +1,6 @@
 # Milepost: every target is a sentence in `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test images check fix protos bench chaos lock
+.PHONY: help setup demo test images helm check fix protos bench chaos lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -27,6 +27,10 @@ test: setup ## Run all tests; needs about six minutes on two cores.
 
 images: setup ## Build the images, run them hardened on this machine, stop and kill them (needs podman, as root).
 	@$(BIN)/pytest -m images -n 0 -rs -v
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/milepost/bin
+helm: ## Build helm with Go, for the tests of the chart, unless it is there.
+	@command -v helm >/dev/null || test -x $(CACHE)/helm || GOBIN=$(CACHE) GOFLAGS=-mod=mod go install helm.sh/helm/v3/cmd/helm@v3.18.6
 
 check: setup ## Check style, types, import contracts, protos and links, in seconds.
 	@$(BIN)/ruff format --check --quiet

@@ -25,6 +25,8 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from runtime.logs import configure_logs
+
 log = structlog.get_logger()
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -169,6 +171,7 @@ def migrate(url: str, *, migrations: Path) -> None:
         async with open_database(url, migrations=migrations):
             log.info("migrated", schema=migrations.parent.parent.name)
 
+    configure_logs(service=migrations.parent.parent.name, level="INFO")
     asyncio.run(opened())
 
 

@@ -57,6 +57,7 @@ seccompProfile: {type: RuntimeDefault}
 {{- else }}
 - {name: MILEPOST_NATS_URL, value: {{ $v.broker.url | quote }}}
 {{- end }}
+- {name: MILEPOST_STREAM_REPLICAS, value: {{ $v.broker.replicas | quote }}}
 {{- if $v.auth.sharedKey.name }}
 {{ include "milepost.secretVariable" (dict "name" "MILEPOST_AUTH_SHARED_KEY" "secret" $v.auth.sharedKey) }}
 {{- end }}
