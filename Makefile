@@ -1,6 +1,6 @@
 # Milepost: every target is a sentence in `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix protos bench chaos lock
+.PHONY: help setup demo test images helm check fix protos bench chaos lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -24,6 +24,13 @@ demo: setup ## Run three sessions of a city at once, with live progress, results
 
 test: setup ## Run all tests; needs about six minutes on two cores.
 	@$(BIN)/pytest
+
+images: setup ## Build the images, run them hardened on this machine, stop and kill them (needs podman, as root).
+	@$(BIN)/pytest -m images -n 0 -rs -v
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/milepost/bin
+helm: ## Build helm with Go, for the tests of the chart, unless it is there.
+	@command -v helm >/dev/null || test -x $(CACHE)/helm || GOBIN=$(CACHE) GOFLAGS=-mod=mod go install helm.sh/helm/v3/cmd/helm@v3.18.6
 
 check: setup ## Check style, types, import contracts, protos and links, in seconds.
 	@$(BIN)/ruff format --check --quiet
@@ -51,7 +58,9 @@ chaos: setup ## Kill everything for MINUTES, beginning with SEED, and judge ever
 	@$(BIN)/pytest -m long
 	@PYTHONPATH=tests $(BIN)/python -m resilience.chaos --minutes $(MINUTES) --seed $(SEED) --real
 
-lock: ## Resolve the dependencies anew and pin them in requirements.lock.
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --python-version 3.11 \
-		pyproject.toml --group dev --no-emit-package milepost --no-emit-package milepost-services \
-		--output-file requirements.lock
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --python-version 3.11 \
+	--no-emit-package milepost --no-emit-package milepost-services
+lock: ## Resolve the dependencies anew and pin them: for developers, and what images need of them.
+	@$(LOCK) pyproject.toml --group dev --output-file requirements.lock
+	@$(LOCK) pyproject.toml --constraint requirements.lock --output-file deploy/requirements.lock
+	@$(LOCK) --group build --constraint requirements.lock --output-file deploy/build.lock

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import timedelta
-from pathlib import Path
 
 import structlog
 
@@ -40,6 +39,7 @@ from event_store.gateways.event_appends import EventAppends
 from event_store.gateways.event_rows import EventRows
 from event_store.gateways.ingest_lease import IngestLease
 from event_store.gateways.references import Unnoted
+from event_store.migrate import MIGRATIONS
 from event_store.settings import EventStoreSettings
 from milepost.admin.v1.admin_service_pb2_grpc import add_StoreAdminServiceServicer_to_server
 from milepost.blob.v1 import blob_service_pb2
@@ -51,7 +51,6 @@ from runtime.process import Lifetime, cancel, run_service
 
 log = structlog.get_logger()
 
-MIGRATIONS = Path(__file__).parent / "gateways" / "migrations"
 BLOB_SERVICE = blob_service_pb2.DESCRIPTOR.services_by_name["BlobService"].full_name
 SERVICES = (EVENT_SERVICE, BLOB_SERVICE, ADMIN_SERVICE)
 

@@ -25,6 +25,8 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from runtime.logs import configure_logs
+
 log = structlog.get_logger()
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -160,6 +162,17 @@ async def open_database(url: str, *, migrations: Path) -> AsyncIterator[AsyncEng
         await asyncio.shield(engine.dispose())
         if lock is not None:
             os.close(lock)
+
+
+def migrate(url: str, *, migrations: Path) -> None:
+    """Migrate and come back; see open_database."""
+
+    async def opened() -> None:
+        async with open_database(url, migrations=migrations):
+            log.info("migrated", schema=migrations.parent.parent.name)
+
+    configure_logs(service=migrations.parent.parent.name, level="INFO")
+    asyncio.run(opened())
 
 
 def _sqlite(url: URL) -> AsyncEngine:

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import timedelta
-from pathlib import Path
 
 from externalscaler.externalscaler_pb2_grpc import add_ExternalScalerServicer_to_server
 from milepost.admin.v1.admin_service_pb2_grpc import add_SessionAdminServiceServicer_to_server
@@ -53,10 +52,10 @@ from session_api.gateways.sessions_kept import KeptSessions
 from session_api.gateways.sessions_sql import Sessions
 from session_api.gateways.wanted_slots import WantedSlots
 from session_api.gateways.work_orders import WorkOrders
+from session_api.migrate import MIGRATIONS
 from session_api.settings import SessionApiSettings
 from session_log.reader import LogReader
 
-MIGRATIONS = Path(__file__).parent / "gateways" / "migrations"
 SERVICES = (
     session_service_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name,
     scenario_service_pb2.DESCRIPTOR.services_by_name["ScenarioService"].full_name,

@@ -2,7 +2,9 @@
 
 import asyncio
 import shutil
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -23,6 +25,7 @@ from sim_worker.application.choose_start import ChooseStart
 from sim_worker.application.end_session import EndSession
 from sim_worker.application.fetch_past import FetchPast
 from sim_worker.application.keep_artifacts import KeepArtifacts
+from sim_worker.application.leave_when_idle import leave_when_idle
 from sim_worker.application.look_out import LookOut
 from sim_worker.application.prepare_scene import PrepareScene
 from sim_worker.application.price_pod import PricePod
@@ -115,10 +118,7 @@ async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
             presence = tasks.create_task(announce(broker, here, refresh), name="presence")
             relieving = tasks.create_task(relieve(), name="pressure")
             working = tasks.create_task(work(), name="work")
-            beside = [presence, relieving]
-            if settings.pod_name:
-                price = PricePod(OwnPod(settings.pod_name), lambda: work.busy)
-                beside.append(tasks.create_task(price(), name="pod-deletion-cost"))
+            beside = [presence, relieving, *map(tasks.create_task, _as_asked(settings, work, lifetime.stop))]
             lifetime.ready(server.address)
             await lifetime.stop.wait()
             done, _ = await asyncio.wait({working}, timeout=HAND_OVER_S)
@@ -127,6 +127,14 @@ async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
             await cancel(working, *beside)
     await zygote.close()
     await disconnect(broker)
+
+
+def _as_asked(settings: SimWorkerSettings, work: Work, stop: asyncio.Event) -> Iterator[Coroutine[Any, Any, None]]:
+    """What goes on beside the work where the settings want it."""
+    if settings.pod_name:
+        yield PricePod(OwnPod(settings.pod_name), lambda: work.busy)()
+    if settings.idle_exit_s:
+        yield leave_when_idle(lambda: work.busy, after_s=settings.idle_exit_s, stop=stop)
 
 
 def _empty(folder: Path) -> Path:

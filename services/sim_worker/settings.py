@@ -51,5 +51,7 @@ class SimWorkerSettings(ServiceSettings):
     """With less left on the disk of `work_dir` the largest session is suspended, MiB."""
     pod_name: str = ""
     """Pod this worker runs in; where it is said, the pod's deletion cost follows the number of sessions."""
+    idle_exit_s: float = Field(default=0.0, ge=0)
+    """After how long without a session this worker ends by itself, as a job does, seconds; 0: never."""
     niceness: int = 5
     """Niceness of simulations: services stay answerable."""
