@@ -26,7 +26,7 @@ from runtime.errors import CallRefused
 from session_api.application.refusals import illegal_verb, not_found, not_stored_yet, rejected
 from session_api.gateways.projected import Outcome
 from session_api.gateways.sessions_sql import Sessions
-from session_api.gateways.work_orders import WorkOrders
+from session_api.gateways.work_orders import WorkOrders, line_of
 from session_log.codec import BatchHeaders, LogMessage, events, record
 from session_log.domain.lifecycle import UNCLAIMED, IllegalVerb, State, require_legal
 from session_log.facts import verb_of
@@ -115,7 +115,7 @@ class AppendCommand:
             except LostRace:
                 continue
             if follow.order:
-                await self.orders.publish_soon(tenant=caller.tenant, session_id=session_id, pool=log.created.pool)
+                await self.orders.publish_soon(line_of(caller.tenant, log.created), session_id)
             return Appended(session_id, command.command_id, place.seq, place)
         raise CallRefused(
             errors_pb2.ERROR_REASON_CONTENDED, f"session {session_id!r} is written to too fast", retry_after_s=0.5

@@ -20,7 +20,7 @@ from session_api.application.task import check_spec, resolve_scene, with_default
 from session_api.domain.session_ids import RANDOM_BYTES, session_id
 from session_api.gateways.scenarios_sql import Scenarios
 from session_api.gateways.sessions_sql import Sessions
-from session_api.gateways.work_orders import WorkOrders
+from session_api.gateways.work_orders import WorkOrders, line_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class CreateSession:
             )
         await self.begin(tenant, remembered.session_id, created)
         if created.auto_start:
-            await self.orders.publish_soon(tenant=tenant, session_id=remembered.session_id, pool=self.pool)
+            await self.orders.publish_soon(line_of(tenant, created), remembered.session_id)
         session = await self.sessions.get(tenant, remembered.session_id)
         assert session is not None
         return session
@@ -75,7 +75,7 @@ class CreateSession:
             spec=spec,
             scene=resolve_scene(spec, scene),
             auto_start=not request.create_only,
-            pool=self.pool,
+            pool=spec.scheduling.pool or self.pool,
         )
 
 

@@ -42,6 +42,7 @@ from session_api.application.places import Place, Places
 from session_api.application.refusals import field_invalid, not_stored_yet
 from session_api.application.task import continued
 from session_api.domain.session_ids import RANDOM_BYTES, session_id
+from session_api.gateways.work_orders import line_of
 from session_log.codec import record
 from session_log.domain.lifecycle import Verb, legal_verbs
 from session_log.reader import LogSoFar
@@ -87,7 +88,7 @@ class ForkSession:
                 raise _reused(caller.request_id)
             child_id = noted.session_id
             created = await self.begin(caller.tenant, child_id, created, others)
-            await self.append.orders.publish_soon(tenant=caller.tenant, session_id=child_id, pool=created.pool)
+            await self.append.orders.publish_soon(line_of(caller.tenant, created), child_id)
             await self._tell_parent(caller, request.session_id, child_id, created.forked_from)
         child = await self.append.sessions.get_when(caller.tenant, child_id, min_seq=1, timeout_s=_OWN_EVENT_WAIT_S)
         if child is None:

@@ -25,8 +25,9 @@ class ReconcileOrders:
         """Run until cancelled."""
         while True:
             try:
+                self.orders.look_again()
                 for wanted in await self.sessions.wanting_orders():
-                    await self.orders.publish(tenant=wanted.tenant, session_id=wanted.session_id, pool=wanted.pool)
+                    await self.orders.publish(wanted.line, wanted.session_id)
             except (nats.errors.Error, SQLAlchemyError) as error:
                 log.warning("reconciling goes on later", error=repr(error))
             await asyncio.sleep(self.period_s)

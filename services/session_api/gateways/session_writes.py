@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from milepost.event.v1.event_pb2 import Event
 from milepost.event.v1.event_service_pb2 import Position
+from runtime.work_queue import class_token
 from session_api.gateways.projected import Outcome, Projected
 from session_api.gateways.session_resource import apply
 from session_api.gateways.tables import feed, outcomes, sessions
@@ -78,6 +79,7 @@ def whole_values(key: Key, projected: Projected) -> dict[str, Any]:
         "tenant": key[0],
         "session_id": key[1],
         "pool": projected.pool,
+        "work_class": class_token(projected.session.spec.scheduling),
         "create_time": projected.session.create_time.ToDatetime(UTC).replace(tzinfo=None),
         **_changing(projected),
     }

@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Row, func, insert, or_, select, tuple_
+from sqlalchemy import Row, case, func, insert, or_, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -15,6 +15,8 @@ from milepost.event.v1.event_pb2 import Event
 from milepost.event.v1.event_service_pb2 import Position
 from milepost.session.v1.session_pb2 import Session
 from runtime.database import GroupCommit, in_time
+from runtime.turns import group_of, rank_of
+from runtime.work_queue import Line
 from session_api.gateways.projected import Outcome
 from session_api.gateways.session_writes import Key, apply_events, move_feed, remove_session
 from session_api.gateways.tables import feed, outcomes, requests, sessions
@@ -35,19 +37,41 @@ class Remembered:
 class WantedOrder:
     """A session whose state wants a work order."""
 
-    tenant: str
+    line: Line
     session_id: str
-    pool: str
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """Sessions that wait for a worker of a pool."""
+    """Sessions that wait for a worker of a pool, as one of them sees it."""
 
+    line: Line
+    """Where it stands."""
     waiting: int
-    """All of them, the one asked for included."""
+    """All of them, it included."""
     before: int
-    """Those created before the one asked for."""
+    """Those of its tenant and class that are before it."""
+    other_classes: int
+    """Those of its tenant's other classes."""
+    other_tenants: int
+    """Other tenants that wait for their turns."""
+
+    @classmethod
+    def of(cls, line: Line, rows: Iterable[Any]) -> "Queue":
+        """From counts (tenant, work_class, all, earlier) of those that wait for the line's pool."""
+        waiting = before = other_classes = 0
+        tenants = set()
+        for row in rows:
+            waiting += row.all
+            if row.tenant != line.tenant:
+                tenants.add(row.tenant)
+            elif group_of(row.work_class) != group_of(line.work_class):
+                other_classes += row.all
+            elif row.work_class == line.work_class:
+                before += row.earlier
+            elif rank_of(row.work_class) < rank_of(line.work_class):
+                before += row.all
+        return cls(line, waiting, before, other_classes, len(tenants))
 
 
 class Sessions:
@@ -220,26 +244,37 @@ class Sessions:
     @in_time
     async def wanting_orders(self) -> list[WantedOrder]:
         """All sessions whose state wants a work order (log.md R9)."""
-        query = select(sessions.c.tenant, sessions.c.session_id, sessions.c.pool).where(
-            sessions.c.state.in_([state.value for state in WANTS_ORDER])
-        )
+        columns = (sessions.c.pool, sessions.c.work_class, sessions.c.tenant, sessions.c.session_id)
+        query = select(*columns).where(sessions.c.state.in_([state.value for state in WANTS_ORDER]))
         async with self._engine.connect() as connection:
-            return [WantedOrder(row.tenant, row.session_id, row.pool) for row in await connection.execute(query)]
+            found = await connection.execute(query.order_by(sessions.c.create_time))
+            return [WantedOrder(Line(row.pool, row.work_class, row.tenant), row.session_id) for row in found]
 
     @in_time
-    async def queue(self, session: Session, tenant: str) -> tuple[str, Queue]:
-        """The pool of a session, and who waits for it."""
-        pool = select(sessions.c.pool, sessions.c.create_time).where(
-            sessions.c.tenant == tenant, sessions.c.session_id == session.session_id
-        )
+    async def queue(self, session: Session, tenant: str) -> Queue:
+        """The line a session stands in, and who waits for its pool."""
+        columns = (sessions.c.pool, sessions.c.work_class, sessions.c.create_time)
         pending = sessions.c.state == State.PENDING.value
         async with self._engine.connect() as connection:
-            mine = (await connection.execute(pool)).one()
-            in_pool = select(func.count()).where(pending, sessions.c.pool == mine.pool)
-            waiting = (await connection.execute(in_pool)).scalar_one()
-            earlier = in_pool.where(sessions.c.create_time < mine.create_time)
-            before = (await connection.execute(earlier)).scalar_one()
-        return mine.pool, Queue(waiting, before)
+            mine = (
+                await connection.execute(
+                    select(*columns).where(sessions.c.tenant == tenant, sessions.c.session_id == session.session_id)
+                )
+            ).one()
+            earlier = case((sessions.c.create_time < mine.create_time, 1), else_=0)
+            line = (sessions.c.tenant, sessions.c.work_class)
+            counted = (
+                select(
+                    sessions.c.tenant,
+                    sessions.c.work_class,
+                    func.count().label("all"),
+                    func.sum(earlier).label("earlier"),
+                )
+                .where(pending, sessions.c.pool == mine.pool)
+                .group_by(*line)
+            )
+            rows = (await connection.execute(counted)).all()
+        return Queue.of(Line(mine.pool, mine.work_class, tenant), rows)
 
     @in_time
     async def overdue(self, now: datetime) -> list[tuple[str, Session]]:

@@ -37,6 +37,8 @@ sessions = Table(
     Column("session_id", String, primary_key=True),
     Column("state", Integer, nullable=False),
     Column("pool", String, nullable=False),
+    # Its class as the subjects of orders have it, priority included (runtime.work_queue).
+    Column("work_class", String, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("create_time", DateTime, nullable=False),
     # A serialised milepost.session.v1.Session, FULL view.

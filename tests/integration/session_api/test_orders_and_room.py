@@ -17,6 +17,7 @@ from milepost.event.v1.record_pb2 import EventBatch
 from runtime.broker import connect, ensure_streams, jetstream
 from runtime.database import open_database
 from runtime.errors import CallRefused
+from runtime.work_queue import DEFAULT_CLASS, Line
 from session_api.application.admission import Admission
 from session_api.application.reconcile_orders import ReconcileOrders
 from session_api.gateways.sessions_sql import Sessions
@@ -28,6 +29,7 @@ from session_log.writer import LogWriter, Place
 pytestmark = pytest.mark.any_database
 
 TENANT, POOL = "t", "p"
+LINE = Line(POOL, DEFAULT_CLASS, TENANT)
 
 
 @pytest.fixture
@@ -58,25 +60,25 @@ async def know(sessions: Sessions, name: str, *, ended: bool = False) -> None:
 
 async def test_publishing_an_order_twice_is_one_order(js: JetStreamContext) -> None:
     orders = WorkOrders(js, lease_s=10)
-    await asyncio.gather(*(orders.publish(tenant=TENANT, session_id="s", pool=POOL) for _ in range(5)))
+    await asyncio.gather(*(orders.publish(LINE, "s") for _ in range(5)))
     assert await orders_waiting(js) == 1
 
 
 async def test_an_order_that_is_being_worked_on_is_still_the_only_one(js: JetStreamContext) -> None:
     orders = WorkOrders(js, lease_s=10)
-    await orders.publish(tenant=TENANT, session_id="s", pool=POOL)
+    await orders.publish(LINE, "s")
     subscription = await js.pull_subscribe_bind("p-standard-t", stream="WORK")
     (delivery,) = await subscription.fetch(1)
-    await orders.publish(tenant=TENANT, session_id="s", pool=POOL)
+    await orders.publish(LINE, "s")
     assert await orders_waiting(js) == 1
     await delivery.ack_sync()
-    await orders.publish(tenant=TENANT, session_id="s", pool=POOL)
+    await orders.publish(LINE, "s")
     assert await orders_waiting(js) == 1
 
 
 async def test_more_than_a_thousand_orders_can_be_out_at_once(js: JetStreamContext) -> None:
     orders = WorkOrders(js, lease_s=60)
-    await asyncio.gather(*(orders.publish(tenant=TENANT, session_id=f"s{n}", pool=POOL) for n in range(1100)))
+    await asyncio.gather(*(orders.publish(LINE, f"s{n}") for n in range(1100)))
     subscription = await js.pull_subscribe_bind("p-standard-t", stream="WORK")
     out = 0
     while out < 1100:
