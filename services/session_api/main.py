@@ -25,6 +25,7 @@ from session_api.adapters.scenario_service import ScenarioServiceAdapter
 from session_api.adapters.session_service import SessionServiceAdapter
 from session_api.application.admission import Admission
 from session_api.application.append_command import AppendCommand
+from session_api.application.batch_create_sessions import BatchCreateSessions
 from session_api.application.begin_log import BeginLog
 from session_api.application.create_demo_session import CreateDemoSession
 from session_api.application.create_session import CreateSession
@@ -92,6 +93,7 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
         add_SessionServiceServicer_to_server(
             SessionServiceAdapter(
                 create=create,
+                create_batch=BatchCreateSessions(create),
                 create_demo=CreateDemoSession(create, store_scenario),
                 verbs=verbs,
                 sessions=sessions,

@@ -10,7 +10,6 @@ import os
 import uuid
 from dataclasses import dataclass
 
-from milepost.errors.v1 import errors_pb2
 from milepost.event.v1.event_pb2 import (
     CheckpointCommand,
     CommandRequested,
@@ -24,7 +23,6 @@ from milepost.event.v1.record_pb2 import Record
 from milepost.session.v1.session_pb2 import ForkOrigin, Session
 from milepost.session.v1.session_service_pb2 import ForkSessionRequest
 from runtime.blobs import Blobs
-from runtime.errors import CallRefused
 from session_api.application.append_command import (
     AppendCommand,
     Caller,
@@ -36,12 +34,13 @@ from session_api.application.append_command import (
     state_of,
 )
 from session_api.application.begin_log import BeginLog
-from session_api.application.create_session import request_digest
+from session_api.application.create_session import request_digest, request_id_reused
 from session_api.application.keep_checkpoint import KeepCheckpoint
 from session_api.application.places import Place, Places
 from session_api.application.refusals import field_invalid, not_stored_yet
 from session_api.application.task import continued
 from session_api.domain.session_ids import RANDOM_BYTES, session_id
+from session_api.gateways.request_ids import Asked
 from session_api.gateways.work_orders import line_of
 from session_log.codec import record
 from session_log.domain.lifecycle import Verb, legal_verbs
@@ -75,7 +74,7 @@ class ForkSession:
         digest = request_digest(request)
         known = await self.append.sessions.recall(caller.tenant, caller.request_id)
         if known is not None and known.request_digest != digest:
-            raise _reused(caller.request_id)
+            raise request_id_reused(caller.request_id, known.session_id)
         child_id = known.session_id if known is not None else ""
         if caller.request_id not in log.life.commands:
             require_legal_now(log, CommandRequested(fork=ForkCommand()))
@@ -83,9 +82,9 @@ class ForkSession:
             place = await self._place(caller, request, log)
             created, others = await self._created(caller, request, log, place)
             wanted = request.new_session_id or session_id(self.append.clock(), os.urandom(RANDOM_BYTES))
-            noted = await self.append.sessions.remember(caller.tenant, caller.request_id, wanted, digest)
+            noted = await self.append.sessions.remember(caller.tenant, Asked(caller.request_id, wanted, digest))
             if noted.request_digest != digest:
-                raise _reused(caller.request_id)
+                raise request_id_reused(caller.request_id, noted.session_id)
             child_id = noted.session_id
             created = await self.begin(caller.tenant, child_id, created, others)
             await self.append.orders.publish_soon(line_of(caller.tenant, created), child_id)
@@ -178,9 +177,3 @@ class ForkSession:
             return done(command, forked)
 
         await self.append(caller, parent, command, decide)
-
-
-def _reused(request_id: str) -> CallRefused:
-    return CallRefused(
-        errors_pb2.ERROR_REASON_REQUEST_ID_REUSED, f"request_id {request_id} was used for another request"
-    )

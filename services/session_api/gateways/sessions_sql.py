@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Row, case, func, insert, or_, select, tuple_
+from sqlalchemy import Row, case, func, or_, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -17,20 +17,17 @@ from milepost.session.v1.session_pb2 import Session
 from runtime.database import GroupCommit, in_time
 from runtime.turns import group_of, rank_of
 from runtime.work_queue import Line
+from session_api.gateways import request_ids
 from session_api.gateways.projected import Outcome
+from session_api.gateways.request_ids import Asked
 from session_api.gateways.session_writes import Key, apply_events, move_feed, remove_session
-from session_api.gateways.tables import feed, outcomes, requests, sessions
+from session_api.gateways.tables import feed, outcomes, sessions
 from session_log.domain.lifecycle import WANTS_ORDER, State
 
 T = TypeVar("T")
 
-
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """What a request id was used for."""
-
-    session_id: str
-    request_digest: bytes
+# How often two replicas may note the same request ids in the same moment.
+_MEETINGS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,35 +79,24 @@ class Sessions:
         self._writes = GroupCommit(engine)
         self._waiting: dict[Key, set[asyncio.Event]] = {}
 
-    async def remember(self, tenant: str, request_id: str, session_id: str, request_digest: bytes) -> Remembered:
+    async def remember(self, tenant: str, asked: Asked) -> Asked:
         """Note what a request id is used for; returns the first use when there was one before."""
-        row = {
-            "tenant": tenant,
-            "request_id": request_id,
-            "session_id": session_id,
-            "request_digest": request_digest,
-        }
+        (use,) = await self.remember_all(tenant, [asked])
+        return use
 
-        async def work(connection: AsyncConnection) -> Remembered:
-            known = await _remembered(connection, tenant, request_id)
-            if known is None:
-                await connection.execute(insert(requests).values(row))
-            return known or Remembered(session_id, request_digest)
-
-        try:
-            return await self._writes.run(work)
-        except IntegrityError:
-            # Another replica was first in this very moment.
-            async with self._engine.connect() as connection:
-                known = await _remembered(connection, tenant, request_id)
-            assert known is not None
-            return known
+    async def remember_all(self, tenant: str, asked: Sequence[Asked]) -> list[Asked]:
+        """As `remember`, for each."""
+        for _ in range(_MEETINGS):
+            with contextlib.suppress(IntegrityError):
+                return await self._writes.run(lambda connection: request_ids.note(connection, tenant, asked))
+            # Another replica was first in this very moment: now it can be seen.
+        return await self._writes.run(lambda connection: request_ids.note(connection, tenant, asked))
 
     @in_time
-    async def recall(self, tenant: str, request_id: str) -> Remembered | None:
+    async def recall(self, tenant: str, request_id: str) -> Asked | None:
         """What a request id was used for, if it was."""
         async with self._engine.connect() as connection:
-            return await _remembered(connection, tenant, request_id)
+            return (await request_ids.known(connection, tenant, [request_id])).get(request_id)
 
     async def apply(
         self,
@@ -159,6 +145,15 @@ class Sessions:
         async with self._engine.connect() as connection:
             row = (await connection.execute(query)).one_or_none()
         return Session.FromString(row.resource) if row else None
+
+    @in_time
+    async def get_all(self, tenant: str, session_ids: Collection[str]) -> dict[str, Session]:
+        """Those of some sessions that are known, by id, FULL view."""
+        query = select(sessions.c.session_id, sessions.c.resource).where(
+            sessions.c.tenant == tenant, sessions.c.session_id.in_(session_ids)
+        )
+        async with self._engine.connect() as connection:
+            return {row.session_id: Session.FromString(row.resource) for row in await connection.execute(query)}
 
     async def get_when(
         self,
@@ -289,11 +284,3 @@ class Sessions:
 def outcome_of(row: Row[*tuple[Any, ...]]) -> Outcome:
     """A row of `outcomes`."""
     return Outcome(row.command_id, row.seq, row.step, row.sim_time_s, row.applied, message=row.message, field=row.field)
-
-
-async def _remembered(connection: AsyncConnection, tenant: str, request_id: str) -> Remembered | None:
-    query = select(requests.c.session_id, requests.c.request_digest).where(
-        requests.c.tenant == tenant, requests.c.request_id == request_id
-    )
-    row = (await connection.execute(query)).one_or_none()
-    return Remembered(row.session_id, row.request_digest) if row else None

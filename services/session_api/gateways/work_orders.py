@@ -1,6 +1,7 @@
 """Work orders on the broker (log.md R7, R8)."""
 
 import asyncio
+from collections.abc import Sequence
 
 import nats.errors
 import structlog
@@ -50,6 +51,10 @@ class WorkOrders:
             await self.publish(line, session_id)
         except nats.errors.Error as error:
             log.warning("order left to the reconciler", session=session_id, error=repr(error))
+
+    async def publish_all_soon(self, wanted: Sequence[tuple[Line, str]]) -> None:
+        """As `publish_soon` for sessions (line, id), in this order, without waiting for one to send the next."""
+        await asyncio.gather(*(self.publish_soon(line, session_id) for line, session_id in wanted))
 
     async def undelivered(self, line: Line) -> int:
         """Orders of a line no worker has looked at yet; 0 while the broker does not answer."""

@@ -134,6 +134,7 @@ class Api:
     """Where it serves, stubs, and what the test plays the worker with."""
 
     def __init__(self, address: str, js: Any, store: Store) -> None:
+        self.address = address
         self.channel = grpc.aio.insecure_channel(address)
         self.sessions: Any = SessionServiceStub(self.channel)
         self.scenarios: Any = ScenarioServiceStub(self.channel)

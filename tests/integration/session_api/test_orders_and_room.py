@@ -20,6 +20,7 @@ from runtime.errors import CallRefused
 from runtime.work_queue import DEFAULT_CLASS, Line
 from session_api.application.admission import Admission
 from session_api.application.reconcile_orders import ReconcileOrders
+from session_api.gateways.request_ids import Asked
 from session_api.gateways.sessions_sql import Sessions
 from session_api.gateways.work_orders import WorkOrders
 from session_api.main import MIGRATIONS
@@ -146,10 +147,10 @@ async def test_a_broker_that_is_away_is_said_to_be_away(js: JetStreamContext, br
 
 
 async def test_a_request_id_names_one_request_for_ever(sessions: Sessions) -> None:
-    uses = await asyncio.gather(*(sessions.remember(TENANT, "r", f"session-{n}", bytes([n])) for n in range(10)))
+    uses = await asyncio.gather(*(sessions.remember(TENANT, Asked("r", f"session-{n}", bytes([n]))) for n in range(10)))
     assert len({use.session_id for use in uses}) == 1
-    assert await sessions.remember(TENANT, "r", "later", b"later") == uses[0]
-    assert (await sessions.remember("other", "r", "theirs", b"")).session_id == "theirs"
+    assert await sessions.remember(TENANT, Asked("r", "later", b"later")) == uses[0]
+    assert (await sessions.remember("other", Asked("r", "theirs", b""))).session_id == "theirs"
 
 
 async def test_a_read_waits_for_the_event_it_was_promised(sessions: Sessions) -> None:
