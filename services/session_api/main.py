@@ -31,15 +31,18 @@ from session_api.application.create_demo_session import CreateDemoSession
 from session_api.application.create_session import CreateSession
 from session_api.application.gather_statistics import GatherStatistics
 from session_api.application.hold_scenarios import HoldScenarios
+from session_api.application.place_orders import PlaceOrders
 from session_api.application.reap import Reap
 from session_api.application.rebuild_sessions import RebuildSessions
 from session_api.application.receive_upload import ReceiveUpload
 from session_api.application.reconcile_orders import ReconcileOrders
 from session_api.application.retire import Retire
 from session_api.application.store_scenario import StoreScenario
+from session_api.application.tell_quotas import TellQuotas
 from session_api.application.validate_scenario import ValidateScenario
 from session_api.application.verbs import Verbs
 from session_api.gateways.fleet import Fleet
+from session_api.gateways.quotas_sql import Quotas
 from session_api.gateways.replays import Replays
 from session_api.gateways.scenarios_sql import Scenarios
 from session_api.gateways.sessions_kept import KeptSessions
@@ -72,11 +75,13 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
         orders = WorkOrders(js, lease_s=settings.lease_s)
         limits = UploadLimits(max_total_bytes=settings.upload_max_bytes)
         begin = BeginLog(js, sessions, Admission(js))
-        create = CreateSession(begin, sessions, scenarios, orders, settings.pool)
+        quotas = Quotas(engine, sessions)
+        place = PlaceOrders(orders, sessions, quotas)
+        create = CreateSession(begin, sessions, scenarios, place, settings.pool)
         fleet, reader = Fleet(broker), LogReader(store, js)
         await fleet.listen()
         verbs = Verbs.of(
-            AppendCommand(js, reader, sessions, orders),
+            AppendCommand(js, reader, sessions, place),
             begin=begin,
             scenarios=scenarios,
             blobs=blobs,
@@ -87,7 +92,7 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
         kept = KeptSessions(engine, sessions)
         keep_ended = timedelta(seconds=settings.keep_ended_s) if settings.keep_ended_s else None
         retire = Retire(kept, verbs.delete, keep_ended)
-        store_scenario = StoreScenario(scenarios, blobs, limits)
+        store_scenario = StoreScenario(scenarios, blobs, limits, quotas)
 
         server = GrpcServer(settings)
         add_SessionServiceServicer_to_server(
@@ -112,11 +117,14 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
             server.server,
         )
         add_SessionAdminServiceServicer_to_server(
-            SessionAdminServiceAdapter(RebuildSessions(store, reader, sessions, kept), retire), server.server
+            SessionAdminServiceAdapter(
+                RebuildSessions(store, reader, sessions, kept), retire, TellQuotas(quotas, orders)
+            ),
+            server.server,
         )
         async with serving(server, SERVICES, grace_s=settings.drain_s), asyncio.TaskGroup() as tasks:
             feed = tasks.create_task(follow_store(store, sessions), name="feed")
-            reconciler = tasks.create_task(ReconcileOrders(sessions, orders, settings.reconcile_s)(), name="reconcile")
+            reconciler = tasks.create_task(ReconcileOrders(sessions, place, settings.reconcile_s)(), name="reconcile")
             reaper = tasks.create_task(Reap(sessions, verbs.end, retire, settings.reap_s)(), name="reap")
             holder = tasks.create_task(HoldScenarios(scenarios, blobs)(), name="hold-scenarios")
             lifetime.ready(server.address)

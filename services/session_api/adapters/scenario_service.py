@@ -40,6 +40,7 @@ class ScenarioServiceAdapter(ScenarioServiceServicer):
         self, request_iterator: AsyncIterator[pb.UploadScenarioRequest], context: Context
     ) -> pb.UploadScenarioResponse:
         """See the proto."""
+        upload_id = await self.store.begin_upload(DEFAULT_TENANT)
         with tempfile.TemporaryDirectory(prefix="milepost-upload-") as directory:
             header = await self.receive(aiter(request_iterator), Path(directory))
             stored = await self.store(
@@ -48,6 +49,7 @@ class ScenarioServiceAdapter(ScenarioServiceServicer):
                 config_path=header.config_path,
                 display_name=header.display_name,
                 validate_only=header.validate_only,
+                upload_id=upload_id,
             )
         return pb.UploadScenarioResponse(scenario=stored.scenario, already_stored=stored.already_stored)
 

@@ -22,12 +22,15 @@ from milepost.session.v1.session_pb2 import Session
 from milepost.session.v1.session_service_pb2 import CreateSessionRequest
 from runtime.errors import CallRefused
 from session_api.application.begin_log import BeginLog
+from session_api.application.place_orders import PlaceOrders
+from session_api.application.refusals import quota_exceeded
 from session_api.application.task import check_spec, resolve_scene, with_defaults
+from session_api.domain.quota import OverQuota
 from session_api.domain.session_ids import RANDOM_BYTES, session_id
 from session_api.gateways.request_ids import Asked
 from session_api.gateways.scenarios_sql import Scenarios
 from session_api.gateways.sessions_sql import Sessions
-from session_api.gateways.work_orders import WorkOrders, line_of
+from session_api.gateways.work_orders import line_of
 
 # Sessions of a batch that are created together.
 _PART = 100
@@ -42,14 +45,15 @@ class CreateSession:
     begin: BeginLog
     sessions: Sessions
     scenarios: Scenarios
-    orders: WorkOrders
+    place: PlaceOrders
     pool: str
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
     async def __call__(self, tenant: str, request: CreateSessionRequest) -> Session:
         """The new session, or the one an equal request made before.
 
-        Raises CallRefused: FIELD_INVALID, SCENARIO_NOT_FOUND, SESSION_EXISTS, REQUEST_ID_REUSED, LOG_FULL.
+        Raises CallRefused: FIELD_INVALID, SCENARIO_NOT_FOUND, SESSION_EXISTS, REQUEST_ID_REUSED, QUOTA_EXCEEDED,
+        LOG_FULL.
         """
         (created,) = await self.many(tenant, [request])
         if isinstance(created, CallRefused):
@@ -84,7 +88,7 @@ class CreateSession:
             for (session, created) in zip(noted.values(), begun, strict=True)
             if not isinstance(created, CallRefused) and created.auto_start
         ]
-        await self.orders.publish_all_soon(lines)
+        await self.place.soon(lines, held=any(request.wait_for_quota for request in requests))
         found = await self.sessions.get_all(tenant, noted.values())
         for (index, session), created in zip(noted.items(), begun, strict=True):
             outcomes[index] = created if isinstance(created, CallRefused) else found[session]
@@ -103,13 +107,16 @@ class CreateSession:
                 created.request_id,
                 requests[index].session_id or session_id(self.clock(), os.urandom(RANDOM_BYTES)),
                 created.request_digest,
+                created.wait_for_quota,
             )
             for index, created in checked.items()
         }
         noted: dict[int, str] = {}
         known = await self.sessions.remember_all(tenant, list(asked.values()))
         for index, use in zip(asked, known, strict=True):
-            if use.request_digest == asked[index].request_digest:
+            if isinstance(use, OverQuota):
+                outcomes[index] = quota_exceeded(tenant, use)
+            elif use.request_digest == asked[index].request_digest:
                 noted[index] = use.session_id
             else:
                 outcomes[index] = request_id_reused(use.request_id, use.session_id)
@@ -138,6 +145,7 @@ class CreateSession:
             scene=resolve_scene(spec, scene),
             auto_start=not request.create_only,
             pool=spec.scheduling.pool or self.pool,
+            wait_for_quota=request.wait_for_quota,
         )
 
 

@@ -7,10 +7,10 @@ from milepost.dispatch.v1.dispatch_pb2 import WorkerPresence
 from milepost.session.v1.session_pb2 import FailureReason, Session
 from milepost.session.v1.session_service_pb2 import ExplainSessionResponse
 from runtime.turns import group_of
+from session_api.application.place_orders import PlaceOrders
 from session_api.application.refusals import not_found
 from session_api.gateways.fleet import Fleet
 from session_api.gateways.sessions_sql import Queue, Sessions
-from session_api.gateways.work_orders import WorkOrders
 from session_log.domain.lifecycle import CLAIMED, ENDED, State
 
 # From this load of all cores on a worker's machine is what slows its sessions down.
@@ -23,7 +23,7 @@ class ExplainSession:
 
     sessions: Sessions
     fleet: Fleet
-    orders: WorkOrders
+    place: PlaceOrders
 
     async def __call__(self, tenant: str, session_id: str) -> ExplainSessionResponse:
         """The most important sentence first. Raises CallRefused(SESSION_NOT_FOUND)."""
@@ -32,12 +32,14 @@ class ExplainSession:
             raise not_found(session_id)
         queue = await self.sessions.queue(session, tenant)
         workers = self.fleet.workers(queue.line.pool)
-        undelivered = await self.orders.undelivered(queue.line)
+        undelivered = await self.place.orders.undelivered(queue.line)
+        pending = State(session.state) is State.PENDING
+        quota = await self.place.held_by(queue.line, session_id) if pending else ""
         open_workers = [worker for worker in workers if not worker.closed_because]
         return ExplainSessionResponse(
             sentences=[
                 *why_it_stands(session),
-                *why_it_waits(session, queue, workers),
+                *(why_its_quota_holds_it(quota) if quota else why_it_waits(session, queue, workers)),
                 *why_it_is_slow(session, self.fleet.worker(session.worker_id)),
                 *why_it_was_moved(session),
             ],
@@ -61,6 +63,11 @@ def why_it_stands(session: Session) -> Iterator[str]:
             yield f"It failed, {reason}: {session.failure.message}"
         case State.COMPLETED | State.CANCELLED:
             yield f"It has ended, {State(session.state).name}, at {session.progress.sim_time_s:g} s."
+
+
+def why_its_quota_holds_it(quota: str) -> Iterator[str]:
+    """Sessions that have no order yet."""
+    yield f"It waits for its tenant's quota: {quota}."
 
 
 def why_it_waits(session: Session, queue: Queue, workers: list[WorkerPresence]) -> Iterator[str]:

@@ -37,8 +37,9 @@ from session_api.application.begin_log import BeginLog
 from session_api.application.create_session import request_digest, request_id_reused
 from session_api.application.keep_checkpoint import KeepCheckpoint
 from session_api.application.places import Place, Places
-from session_api.application.refusals import field_invalid, not_stored_yet
+from session_api.application.refusals import field_invalid, not_stored_yet, quota_exceeded
 from session_api.application.task import continued
+from session_api.domain.quota import OverQuota
 from session_api.domain.session_ids import RANDOM_BYTES, session_id
 from session_api.gateways.request_ids import Asked
 from session_api.gateways.work_orders import line_of
@@ -67,7 +68,7 @@ class ForkSession:
         """The new session, PENDING.
 
         Raises as AppendCommand, and CallRefused: CHECKPOINT_NOT_FOUND, TIME_NOT_REACHED, FIELD_INVALID,
-        SESSION_EXISTS, LOG_FULL.
+        SESSION_EXISTS, QUOTA_EXCEEDED, LOG_FULL.
         """
         caller = Caller(caller.tenant, caller.request_id or str(uuid.uuid4()), caller.wait_s, caller.asked_by)
         log = await self.append.read(caller.tenant, request.session_id)
@@ -83,11 +84,13 @@ class ForkSession:
             created, others = await self._created(caller, request, log, place)
             wanted = request.new_session_id or session_id(self.append.clock(), os.urandom(RANDOM_BYTES))
             noted = await self.append.sessions.remember(caller.tenant, Asked(caller.request_id, wanted, digest))
+            if isinstance(noted, OverQuota):
+                raise quota_exceeded(caller.tenant, noted)
             if noted.request_digest != digest:
                 raise request_id_reused(caller.request_id, noted.session_id)
             child_id = noted.session_id
             created = await self.begin(caller.tenant, child_id, created, others)
-            await self.append.orders.publish_soon(line_of(caller.tenant, created), child_id)
+            await self.append.place.soon([(line_of(caller.tenant, created), child_id)], held=False)
             await self._tell_parent(caller, request.session_id, child_id, created.forked_from)
         child = await self.append.sessions.get_when(caller.tenant, child_id, min_seq=1, timeout_s=_OWN_EVENT_WAIT_S)
         if child is None:

@@ -100,6 +100,8 @@ def looked_up(projected: Projected) -> dict[str, Any]:
         "idle_until": projected.idle_until,
         "ended_at": projected.ended_at,
         "kept_until": projected.kept_until,
+        "stored_bytes": projected.stored_bytes,
+        "waits_for_quota": projected.waits_for_quota and not projected.session.attempt,
     }
 
 

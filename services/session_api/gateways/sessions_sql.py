@@ -17,7 +17,9 @@ from milepost.session.v1.session_pb2 import Session
 from runtime.database import GroupCommit, in_time
 from runtime.turns import group_of, rank_of
 from runtime.work_queue import Line
+from session_api.domain.quota import OverQuota
 from session_api.gateways import request_ids
+from session_api.gateways.grants import utc_now
 from session_api.gateways.projected import Outcome
 from session_api.gateways.request_ids import Asked
 from session_api.gateways.session_writes import Key, apply_events, move_feed, remove_session
@@ -36,6 +38,9 @@ class WantedOrder:
 
     line: Line
     session_id: str
+    state: State
+    held: bool
+    """Whether it was taken beyond the quota of sessions, and was never claimed so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +84,22 @@ class Sessions:
         self._writes = GroupCommit(engine)
         self._waiting: dict[Key, set[asyncio.Event]] = {}
 
-    async def remember(self, tenant: str, asked: Asked) -> Asked:
+    async def remember(self, tenant: str, asked: Asked) -> Asked | OverQuota:
         """Note what a request id is used for; returns the first use when there was one before."""
         (use,) = await self.remember_all(tenant, [asked])
         return use
 
-    async def remember_all(self, tenant: str, asked: Sequence[Asked]) -> list[Asked]:
-        """As `remember`, for each."""
+    async def remember_all(self, tenant: str, asked: Sequence[Asked]) -> list[Asked | OverQuota]:
+        """As `remember`, for each; the quota of sessions is for those that come first."""
+
+        async def work(connection: AsyncConnection) -> list[Asked | OverQuota]:
+            return await request_ids.note(connection, tenant, asked, utc_now())
+
         for _ in range(_MEETINGS):
             with contextlib.suppress(IntegrityError):
-                return await self._writes.run(lambda connection: request_ids.note(connection, tenant, asked))
+                return await self._writes.run(work)
             # Another replica was first in this very moment: now it can be seen.
-        return await self._writes.run(lambda connection: request_ids.note(connection, tenant, asked))
+        return await self._writes.run(work)
 
     @in_time
     async def recall(self, tenant: str, request_id: str) -> Asked | None:
@@ -237,13 +246,25 @@ class Sessions:
             return [Session.FromString(row.resource) for row in await connection.execute(query)]
 
     @in_time
-    async def wanting_orders(self) -> list[WantedOrder]:
-        """All sessions whose state wants a work order (log.md R9)."""
+    async def wanting_orders(self, tenant: str | None = None) -> list[WantedOrder]:
+        """Sessions whose state wants a work order (log.md R9), the oldest first; of one tenant or of all."""
         columns = (sessions.c.pool, sessions.c.work_class, sessions.c.tenant, sessions.c.session_id)
-        query = select(*columns).where(sessions.c.state.in_([state.value for state in WANTS_ORDER]))
+        query = select(*columns, sessions.c.state, sessions.c.waits_for_quota).where(
+            sessions.c.state.in_([state.value for state in WANTS_ORDER])
+        )
+        if tenant is not None:
+            query = query.where(sessions.c.tenant == tenant)
         async with self._engine.connect() as connection:
-            found = await connection.execute(query.order_by(sessions.c.create_time))
-            return [WantedOrder(Line(row.pool, row.work_class, row.tenant), row.session_id) for row in found]
+            found = await connection.execute(query.order_by(sessions.c.create_time, sessions.c.session_id))
+            return [
+                WantedOrder(
+                    Line(row.pool, row.work_class, row.tenant),
+                    row.session_id,
+                    State(row.state),
+                    held=row.waits_for_quota,
+                )
+                for row in found
+            ]
 
     @in_time
     async def queue(self, session: Session, tenant: str) -> Queue:

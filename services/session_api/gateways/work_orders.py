@@ -4,16 +4,13 @@ import asyncio
 from collections.abc import Sequence
 
 import nats.errors
-import structlog
 from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
 from milepost.dispatch.v1.dispatch_pb2 import WorkOrder
 from milepost.event.v1.event_pb2 import SessionCreated
-from runtime.broker import REQUEST_TIMEOUT_S, binding
+from runtime.broker import REQUEST_TIMEOUT_S, binding, subject, tokens_of
 from runtime.work_queue import Line, class_token
-
-log = structlog.get_logger()
 
 _ONE_PER_SUBJECT = 10077
 
@@ -45,16 +42,16 @@ class WorkOrders:
             if error.err_code != _ONE_PER_SUBJECT:
                 raise
 
-    async def publish_soon(self, line: Line, session_id: str) -> None:
-        """As `publish`; a broker that does not answer is left to the reconciler."""
-        try:
-            await self.publish(line, session_id)
-        except nats.errors.Error as error:
-            log.warning("order left to the reconciler", session=session_id, error=repr(error))
+    async def publish_all(self, wanted: Sequence[tuple[Line, str]]) -> None:
+        """As `publish` for sessions (line, id), in this order, without waiting for one to send the next."""
+        await asyncio.gather(*(self.publish(line, session_id) for line, session_id in wanted))
 
-    async def publish_all_soon(self, wanted: Sequence[tuple[Line, str]]) -> None:
-        """As `publish_soon` for sessions (line, id), in this order, without waiting for one to send the next."""
-        await asyncio.gather(*(self.publish_soon(line, session_id) for line, session_id in wanted))
+    async def outstanding(self, tenant: str) -> dict[str, str]:
+        """A tenant's orders, whether a worker has them or not: class by session. Raises what nats-py raises."""
+        mine = subject(WorkOrder, pool="*", **{"class": "*"}, tenant=tenant, session="*")
+        info = await self._js.stream_info(binding(WorkOrder).stream, subjects_filter=mine)
+        tokens = [tokens_of(WorkOrder, name) for name in info.state.subjects or {}]
+        return {found["session"]: found["class"] for found in tokens}
 
     async def undelivered(self, line: Line) -> int:
         """Orders of a line no worker has looked at yet; 0 while the broker does not answer."""

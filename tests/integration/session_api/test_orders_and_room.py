@@ -19,7 +19,9 @@ from runtime.database import open_database
 from runtime.errors import CallRefused
 from runtime.work_queue import DEFAULT_CLASS, Line
 from session_api.application.admission import Admission
+from session_api.application.place_orders import PlaceOrders
 from session_api.application.reconcile_orders import ReconcileOrders
+from session_api.gateways.quotas_sql import Quotas
 from session_api.gateways.request_ids import Asked
 from session_api.gateways.sessions_sql import Sessions
 from session_api.gateways.work_orders import WorkOrders
@@ -46,6 +48,10 @@ async def js(broker: Broker) -> AsyncIterator[JetStreamContext]:
 async def sessions(tmp_path: Path) -> AsyncIterator[Sessions]:
     async with open_database(url_of(tmp_path / "api.db"), migrations=MIGRATIONS) as engine:
         yield Sessions(engine)
+
+
+def place(js: JetStreamContext, sessions: Sessions) -> PlaceOrders:
+    return PlaceOrders(WorkOrders(js, lease_s=10), sessions, Quotas(sessions._engine, sessions))
 
 
 async def orders_waiting(js: JetStreamContext) -> int:
@@ -92,7 +98,7 @@ async def test_a_lost_order_is_published_again_and_an_ended_session_gets_none(
 ) -> None:
     await know(sessions, "waits")
     await know(sessions, "ended", ended=True)
-    reconciling = asyncio.create_task(ReconcileOrders(sessions, WorkOrders(js, lease_s=10), period_s=0.05)())
+    reconciling = asyncio.create_task(ReconcileOrders(sessions, place(js, sessions), period_s=0.05)())
     async with asyncio.timeout(10):
         while not await orders_waiting(js):
             await asyncio.sleep(0.01)
@@ -108,7 +114,7 @@ async def test_a_lost_order_is_published_again_and_an_ended_session_gets_none(
 async def test_the_reconciler_outlives_a_broker_that_restarts(
     js: JetStreamContext, sessions: Sessions, broker: Broker
 ) -> None:
-    reconciling = asyncio.create_task(ReconcileOrders(sessions, WorkOrders(js, lease_s=10), period_s=0.05)())
+    reconciling = asyncio.create_task(ReconcileOrders(sessions, place(js, sessions), period_s=0.05)())
     await broker.restart()
     await know(sessions, "waits")
     async with asyncio.timeout(20):
