@@ -67,7 +67,7 @@ def why_it_stands(session: Session) -> Iterator[str]:
 
 def why_its_quota_holds_it(quota: str) -> Iterator[str]:
     """Sessions that have no order yet."""
-    yield f"It waits for its tenant's quota: {quota}."
+    yield f"It waits for a quota: {quota}."
 
 
 def why_it_waits(session: Session, queue: Queue, workers: list[WorkerPresence]) -> Iterator[str]:

@@ -5,7 +5,6 @@ the session until it has ended or was suspended. Whoever places orders of such a
 to publishing, so that no two replicas fill the same place.
 """
 
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from runtime.turns import Turns
 from runtime.work_queue import Line
-from session_api.domain.quota import UNLIMITED, Quota
+from session_api.domain.quota import UNLIMITED
 from session_api.domain.release import Waiting, released
 from session_api.gateways.grants import DEFAULT, utc_now
 from session_api.gateways.quotas_sql import Quotas
@@ -26,9 +25,6 @@ from session_log.domain.lifecycle import State
 
 log = structlog.get_logger()
 
-# How long quotas that were read are good for, seconds.
-_FRESH_S = 1.0
-
 
 @dataclass(slots=True)
 class PlaceOrders:
@@ -37,10 +33,7 @@ class PlaceOrders:
     orders: WorkOrders
     sessions: Sessions
     quotas: Quotas
-    monotonic: Callable[[], float] = time.monotonic
     _turns: Turns = field(default_factory=Turns)
-    _known: dict[str, Quota] = field(default_factory=dict)
-    _known_since: float = float("-inf")
     # Per tenant: how often a release was asked for, and up to which asking one was carried out, with what was left.
     _asked: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     _done: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -53,7 +46,8 @@ class PlaceOrders:
         free: list[tuple[Line, str]] = []
         try:
             for tenant in {line.tenant for line, _ in wanted}:
-                if await self.limited(tenant) and (held or self._quota(tenant).slots is not None):
+                quota, _ = await self.quotas.of(tenant)
+                if quota.slots is not None or (held and quota.sessions is not None):
                     await self.release(tenant)
                 else:
                     free += [(line, name) for line, name in wanted if line.tenant == tenant]
@@ -61,13 +55,15 @@ class PlaceOrders:
         except (nats.errors.Error, SQLAlchemyError) as error:
             log.warning("orders left to the reconciler", sessions=len(wanted), error=repr(error))
 
-    async def limited(self, tenant: str) -> bool:
-        """Whether a tenant's sessions may have to wait for its quotas."""
-        if self.monotonic() - self._known_since > _FRESH_S:
-            self._known = await self.quotas.all()
-            self._known_since = self.monotonic()
-        quota = self._quota(tenant)
-        return quota.slots is not None or quota.sessions is not None
+    async def limited(self) -> Callable[[str], bool]:
+        """Which tenants' sessions may have to wait for their quotas."""
+        known = await self.quotas.all()
+
+        def of(tenant: str) -> bool:
+            quota = known.get(tenant) or known.get(DEFAULT) or UNLIMITED
+            return quota.slots is not None or quota.sessions is not None
+
+        return of
 
     async def release(self, tenant: str) -> int:
         """Place what there is room for; how many sessions go on waiting.
@@ -86,7 +82,7 @@ class PlaceOrders:
             return left
 
     async def _release(self, tenant: str) -> int:
-        quota = self._quota(tenant)
+        quota, _ = await self.quotas.of(tenant)
         out = await self.orders.outstanding(tenant)
         missing = {
             one.session_id: one for one in await self.sessions.wanting_orders(tenant) if one.session_id not in out
@@ -112,14 +108,12 @@ class PlaceOrders:
 
     async def held_by(self, line: Line, session_id: str) -> str:
         """The quota a PENDING session waits for, in words; empty: none."""
-        if not await self.limited(line.tenant):
+        quota, _ = await self.quotas.of(line.tenant)
+        if quota.slots is None and quota.sessions is None:
             return ""
-        quota, out = self._quota(line.tenant), await self.orders.outstanding(line.tenant)
+        out = await self.orders.outstanding(line.tenant)
         if session_id in out:
             return ""
         if quota.slots is not None and len(out) >= quota.slots:
-            return f"{len(out)} of {quota.slots} slots are in use"
-        return f"{quota.sessions} sessions may be there at once"
-
-    def _quota(self, tenant: str) -> Quota:
-        return self._known.get(tenant) or self._known.get(DEFAULT) or UNLIMITED
+            return f"its tenant uses {len(out)} of {quota.slots} slots"
+        return f"its tenant may have {quota.sessions} session{'' if quota.sessions == 1 else 's'} at once"

@@ -43,9 +43,9 @@ class ReconcileOrders:
     async def _all(self) -> set[str]:
         """Tenants that have sessions waiting for their quotas."""
         self.place.orders.look_again()
-        limited: set[str] = set()
+        is_limited, limited = await self.place.limited(), set[str]()
         for wanted in await self.sessions.wanting_orders():
-            if await self.place.limited(wanted.line.tenant):
+            if is_limited(wanted.line.tenant):
                 limited.add(wanted.line.tenant)
             else:
                 await self.place.orders.publish(wanted.line, wanted.session_id)

@@ -14,7 +14,7 @@ from runtime.database import in_time
 from session_api.domain.quota import UNLIMITED, OverQuota, Quota, Usage
 from session_api.gateways import grants
 from session_api.gateways.sessions_sql import Sessions
-from session_api.gateways.tables import quotas, uploads
+from session_api.gateways.tables import admissions, quotas, uploads
 
 
 class Quotas:
@@ -129,6 +129,9 @@ class Quotas:
         """Count an ended session that is about to go on behind event `seq`."""
 
         async def work(connection: AsyncConnection) -> OverQuota | None:
+            mine = and_(admissions.c.tenant == tenant, admissions.c.session_id == session_id)
+            # An earlier try of this very request, which met another writer, is no other session.
+            await connection.execute(delete(admissions).where(mine))
             room = await grants.room_for_sessions(connection, tenant, now)
             refused = room.refuses(0, waits=False)
             if refused is None and room.left is not None:

@@ -59,10 +59,12 @@ class Sessions(SessionCommands):
         display_name: str = "",
         labels: Mapping[str, str] | None = None,
         create_only: bool = False,
+        wait_for_quota: bool = False,
         request_id: str | None = None,
     ) -> Session:
         """Create a session and, unless `create_only`, queue it. It is durable when this returns.
 
+        `wait_for_quota`: where the tenant has as many sessions as it may, it is taken and waits.
         `request_id` (UUID) names the wish: give your own when a retry may come from another process.
         """
         request = pb.CreateSessionRequest(
@@ -72,6 +74,7 @@ class Sessions(SessionCommands):
             labels=labels,
             spec=spec,
             create_only=create_only,
+            wait_for_quota=wait_for_quota,
         )
         return (await self._call(self._stub.CreateSession, request)).session
 

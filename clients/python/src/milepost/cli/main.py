@@ -13,6 +13,7 @@ from milepost.cli import (
     lifecycle,
     places,
     questions,
+    quota,
     report,
     run,
     scenarios,
@@ -84,4 +85,5 @@ admin_app = typer.Typer(help="Look after what is kept (docs/retention.md).", no_
 add_command(admin_app, "gc", admin.gc)
 add_command(admin_app, "retention", admin.retention)
 add_command(admin_app, "rebuild", admin.rebuild)
+add_command(admin_app, "quota", quota.quota)
 app.add_typer(admin_app, name="admin", rich_help_panel=SERVE)

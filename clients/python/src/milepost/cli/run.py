@@ -142,6 +142,9 @@ async def run(
     pool: Annotated[str, typer.Option(help="Pool whose workers run it; by default the server's own.")] = "",
     class_: Annotated[str | None, typer.Option("--class", help="interactive, standard or batch.")] = None,
     priority: Annotated[str | None, typer.Option(help="high, normal or low, among your own of a class.")] = None,
+    wait_for_quota: Annotated[
+        bool, typer.Option("--wait-for-quota", help="Wait for the quota of sessions instead of being refused.")
+    ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Leave as soon as the session is created.")] = False,
 ) -> None:
     """Run a scenario, once or with many seeds, and follow it to its end. Exit code 0 only when all completed."""
@@ -168,9 +171,14 @@ async def run(
         display_name = name or Path(path).resolve().stem
         if len(all_seeds) == 1:
             spec.seed = all_seeds[0]
-            sessions = [await client.sessions.create(spec, session_id=session_id, display_name=display_name)]
+            sessions = [
+                await client.sessions.create(
+                    spec, session_id=session_id, display_name=display_name, wait_for_quota=wait_for_quota
+                )
+            ]
         else:
-            sessions = await _create_all(client, spec, all_seeds, display_name)
+            wanted = CreateSessionRequest(spec=spec, display_name=display_name, wait_for_quota=wait_for_quota)
+            sessions = await _create_all(client, wanted, all_seeds)
         if not detach:
             sessions = await _to_the_end(client, target, sessions)
     print_outcome(target, sessions)
@@ -215,12 +223,14 @@ async def _scenario(client: Milepost, target: Target, path: str) -> str:
     return scenario.digest
 
 
-async def _create_all(client: Milepost, spec: SessionSpec, seeds: list[int], display_name: str) -> list[Session]:
+async def _create_all(client: Milepost, wanted: CreateSessionRequest, seeds: list[int]) -> list[Session]:
     """A session for each seed. One that is refused fails the command; those that were created go on."""
     requests = []
     for seed in seeds:
-        spec.seed = seed
-        requests.append(CreateSessionRequest(spec=spec, display_name=f"{display_name}, seed {seed}"))
+        request = CreateSessionRequest()
+        request.CopyFrom(wanted)
+        request.spec.seed, request.display_name = seed, f"{wanted.display_name}, seed {seed}"
+        requests.append(request)
     created = await client.sessions.create_many(requests)
     sessions = [one for one in created if isinstance(one, Session)]
     refused = [one for one in created if not isinstance(one, Session)]
