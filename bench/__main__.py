@@ -5,12 +5,13 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 
-from bench import cluster, ingest_and_fanout, latency, many_sessions, overhead, recovery, store, watchers
+from bench import cluster, creates, ingest_and_fanout, latency, many_sessions, overhead, recovery, store, watchers
 
 FIGURES: dict[str, Callable[[], Awaitable[None]]] = {
     "overhead": overhead.measure,
     "many-sessions": many_sessions.measure,
     "latency": latency.measure,
+    "creates": creates.measure,
     "ingest-and-fanout": ingest_and_fanout.measure,
     "recovery": recovery.measure,
     "store": store.measure,

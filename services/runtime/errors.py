@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import grpc
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from milepost.errors.v1.errors_pb2 import ErrorReason
@@ -33,7 +34,7 @@ class CallRefused(Exception):
     """A call that is refused, for a reason of the table.
 
     `reason` is a value of ErrorReason; `metadata` goes into ErrorInfo, `violations` into BadRequest,
-    `retry_after_s` into RetryInfo.
+    `quota_violations` (whose field is the subject of the quota) into QuotaFailure, `retry_after_s` into RetryInfo.
     """
 
     reason: ErrorReason.ValueType
@@ -41,6 +42,7 @@ class CallRefused(Exception):
     metadata: Mapping[str, str] = field(default_factory=dict)
     violations: Sequence[FieldViolation] = ()
     retry_after_s: float | None = None
+    quota_violations: Sequence[FieldViolation] = ()
 
     def __str__(self) -> str:
         return f"{reason_name(self.reason)}: {self.message}"
@@ -61,7 +63,7 @@ def to_status(refused: CallRefused) -> status_pb2.Status:
     """The `google.rpc.Status` a refused call leaves with."""
     details: list[Any] = []
 
-    def add(message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo) -> None:
+    def add(message: Message) -> None:
         packed = Any()
         packed.Pack(message)
         details.append(packed)
@@ -73,6 +75,15 @@ def to_status(refused: CallRefused) -> status_pb2.Status:
                 field_violations=[
                     error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
                     for v in refused.violations
+                ]
+            )
+        )
+    if refused.quota_violations:
+        add(
+            error_details_pb2.QuotaFailure(
+                violations=[
+                    error_details_pb2.QuotaFailure.Violation(subject=v.field, description=v.description)
+                    for v in refused.quota_violations
                 ]
             )
         )

@@ -27,6 +27,7 @@ from session_api.adapters.scenario_service import ScenarioServiceAdapter
 from session_api.adapters.session_service import SessionServiceAdapter
 from session_api.application.admission import Admission
 from session_api.application.append_command import AppendCommand
+from session_api.application.batch_create_sessions import BatchCreateSessions
 from session_api.application.begin_log import BeginLog
 from session_api.application.create_demo_session import CreateDemoSession
 from session_api.application.create_session import CreateSession
@@ -34,6 +35,7 @@ from session_api.application.delete_scenario import DeleteScenario
 from session_api.application.gather_statistics import GatherStatistics
 from session_api.application.hold_scenarios import HoldScenarios
 from session_api.application.measure_sessions import MeasureSessions
+from session_api.application.place_orders import PlaceOrders
 from session_api.application.projection_lag import ProjectionLag
 from session_api.application.reap import Reap
 from session_api.application.rebuild_sessions import RebuildSessions
@@ -42,9 +44,11 @@ from session_api.application.reconcile_orders import ReconcileOrders
 from session_api.application.retire import Retire
 from session_api.application.scale_pool import ScalePool
 from session_api.application.store_scenario import StoreScenario
+from session_api.application.tell_quotas import TellQuotas
 from session_api.application.validate_scenario import ValidateScenario
 from session_api.application.verbs import Verbs
 from session_api.gateways.fleet import Fleet
+from session_api.gateways.quotas_sql import Quotas
 from session_api.gateways.replays import Replays
 from session_api.gateways.scenarios_sql import Scenarios
 from session_api.gateways.session_counts import SessionCounts
@@ -80,11 +84,13 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
         orders = WorkOrders(js, lease_s=settings.lease_s)
         limits = UploadLimits(max_total_bytes=settings.upload_max_bytes)
         begin = BeginLog(js, sessions, Admission(js))
-        create = CreateSession(begin, sessions, scenarios, orders, settings.pool)
+        quotas = Quotas(engine, sessions)
+        place = PlaceOrders(orders, sessions, quotas)
+        create = CreateSession(begin, sessions, scenarios, place, settings.pool)
         fleet, reader = Fleet(broker), LogReader(store, js)
         await fleet.listen()
         verbs = Verbs.of(
-            AppendCommand(js, reader, sessions, orders),
+            AppendCommand(js, reader, sessions, place),
             begin=begin,
             scenarios=scenarios,
             blobs=blobs,
@@ -95,12 +101,13 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
         kept = KeptSessions(engine, sessions)
         keep_ended = timedelta(seconds=settings.keep_ended_s) if settings.keep_ended_s else None
         retire = Retire(kept, verbs.delete, keep_ended)
-        store_scenario = StoreScenario(scenarios, blobs, limits)
+        store_scenario = StoreScenario(scenarios, blobs, limits, quotas)
 
         server = GrpcServer(settings)
         add_SessionServiceServicer_to_server(
             SessionServiceAdapter(
                 create=create,
+                create_batch=BatchCreateSessions(create),
                 create_demo=CreateDemoSession(create, store_scenario),
                 verbs=verbs,
                 sessions=sessions,
@@ -120,13 +127,16 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
             server.server,
         )
         add_SessionAdminServiceServicer_to_server(
-            SessionAdminServiceAdapter(RebuildSessions(store, reader, sessions, kept), retire), server.server
+            SessionAdminServiceAdapter(
+                RebuildSessions(store, reader, sessions, kept), retire, TellQuotas(quotas, orders)
+            ),
+            server.server,
         )
         scale = ScalePool(WantedSlots(js), settings.pool, lifetime.stop, settings.max_connection_age_s)
         add_ExternalScalerServicer_to_server(ExternalScalerAdapter(scale), server.server)
         async with serving(server, SERVICES, grace_s=settings.drain_s), asyncio.TaskGroup() as tasks:
             feed = tasks.create_task(follow_store(store, sessions, lag), name="feed")
-            reconciler = tasks.create_task(ReconcileOrders(sessions, orders, settings.reconcile_s)(), name="reconcile")
+            reconciler = tasks.create_task(ReconcileOrders(sessions, place, settings.reconcile_s)(), name="reconcile")
             reaper = tasks.create_task(Reap(sessions, verbs.end, retire, settings.reap_s)(), name="reap")
             measuring = tasks.create_task(MeasureSessions(SessionCounts(engine), fleet)(), name="measure")
             holder = tasks.create_task(HoldScenarios(scenarios, blobs)(), name="hold-scenarios")

@@ -13,7 +13,7 @@ class SessionApiSettings(ServiceSettings):
     event_store: str = "127.0.0.1:7401"
     """Address of the event store."""
     pool: str = "sumo-1_28_0"
-    """Pool that new sessions are queued for."""
+    """Pool that sessions are queued for that name none."""
     lease_s: float = 10.0
     """How long a worker may be silent before its sessions are given to others, seconds; the workers' setting, too."""
     reconcile_s: float = 5.0

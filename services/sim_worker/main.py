@@ -16,7 +16,6 @@ from runtime.broker import connect, disconnect, ensure_streams, jetstream
 from runtime.channels import open_channel
 from runtime.grpc_server import GrpcServer, serving
 from runtime.process import Lifetime, cancel, run_service
-from runtime.settings import DEFAULT_TENANT
 from session_log.reader import LogReader
 from sim_worker.adapters.presence import announce, answer_questions, answer_replays
 from sim_worker.application.answer_question import AnswerQuestion
@@ -38,6 +37,7 @@ from sim_worker.application.snapshots import Snapshots
 from sim_worker.application.work import Work
 from sim_worker.gateways.frame_interest import FrameInterests
 from sim_worker.gateways.machine import Machine, disk_bytes
+from sim_worker.gateways.order_queue import OrderQueue
 from sim_worker.gateways.own_pod import OwnPod
 from sim_worker.gateways.prepared_scenes import PreparedScenes
 from sim_worker.gateways.scene_files import SceneFiles
@@ -90,12 +90,10 @@ async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
         )
         work = Work(
             broker=broker,
-            js=js,
+            queue=OrderQueue(broker, settings.pool),
             reader=reader,
             run_attempt=run_attempt,
             worker_id=settings.worker_id,
-            pool=settings.pool,
-            tenant=DEFAULT_TENANT,
             slots=settings.slots,
             lease_s=settings.lease_s,
             stopping=lifetime.stop,

@@ -1,6 +1,6 @@
 """`milepost.admin.v1.SessionAdminService` over the use cases."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import grpc
@@ -11,6 +11,8 @@ from milepost.errors.v1 import errors_pb2
 from runtime.errors import CallRefused
 from session_api.application.rebuild_sessions import RebuildSessions
 from session_api.application.retire import Retire
+from session_api.application.tell_quotas import TellQuotas
+from session_api.domain.quota import Quota
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -23,6 +25,7 @@ class SessionAdminServiceAdapter(SessionAdminServiceServicer):
 
     rebuild: RebuildSessions
     retire: Retire
+    quotas: TellQuotas
 
     async def RebuildSessions(self, request: pb.RebuildSessionsRequest, context: Context) -> pb.RebuildSessionsResponse:
         """See the proto."""
@@ -42,3 +45,29 @@ class SessionAdminServiceAdapter(SessionAdminServiceServicer):
         return pb.ApplyRetentionResponse(
             sessions=[pb.EndedSession(session_id=session.session_id, end_time=session.end_time) for session in over]
         )
+
+    async def SetQuota(self, request: pb.SetQuotaRequest, context: Context) -> pb.SetQuotaResponse:
+        """See the proto."""
+        quota = await self.quotas.set(request.tenant, _quota(request.quota), request.update_mask.paths)
+        return pb.SetQuotaResponse(quota=_to_proto(quota))
+
+    async def GetQuota(self, request: pb.GetQuotaRequest, context: Context) -> pb.GetQuotaResponse:
+        """See the proto."""
+        quota, own, usage = await self.quotas.get(request.tenant)
+        return pb.GetQuotaResponse(quota=_to_proto(quota), own=own, usage=pb.QuotaUsage(**asdict(usage)))
+
+    async def ListQuotas(self, request: pb.ListQuotasRequest, context: Context) -> pb.ListQuotasResponse:
+        """See the proto."""
+        found = await self.quotas.all()
+        return pb.ListQuotasResponse(
+            quotas=[pb.TenantQuota(tenant=tenant, quota=_to_proto(quota)) for tenant, quota in found.items()]
+        )
+
+
+def _quota(asked: pb.Quota) -> Quota:
+    names = [field.name for field in fields(Quota)]
+    return Quota(**{name: getattr(asked, name) for name in names if asked.HasField(name)})  # type: ignore[arg-type]
+
+
+def _to_proto(quota: Quota) -> pb.Quota:
+    return pb.Quota(**asdict(quota))

@@ -41,6 +41,7 @@ class ScenarioServiceAdapter(ScenarioServiceServicer):
     ) -> pb.UploadScenarioResponse:
         """See the proto."""
         who = caller()
+        upload_id = await self.store.begin_upload(who.tenant)
         with tempfile.TemporaryDirectory(prefix="milepost-upload-") as directory:
             header = await self.receive(aiter(request_iterator), Path(directory))
             stored = await self.store(
@@ -50,6 +51,7 @@ class ScenarioServiceAdapter(ScenarioServiceServicer):
                 display_name=header.display_name,
                 validate_only=header.validate_only,
                 owner=who.subject,
+                upload_id=upload_id,
             )
         return pb.UploadScenarioResponse(scenario=stored.scenario, already_stored=stored.already_stored)
 

@@ -18,12 +18,13 @@ from milepost.session.v1 import session_service_pb2 as pb
 from milepost.session.v1.session_pb2 import Session
 from milepost.session.v1.session_service_pb2_grpc import SessionServiceServicer
 from milepost.session.v1.statistics_pb2 import GetStatisticsRequest, GetStatisticsResponse
-from runtime.errors import CallRefused
+from runtime.errors import CallRefused, to_status
 from runtime.identity import ADMIN, caller
 from session_api.adapters.paging import DEFAULT_PAGE_SIZE, decode_token, encode_token
 from session_api.application.append_command import Caller
+from session_api.application.batch_create_sessions import BatchCreateSessions
 from session_api.application.create_demo_session import CreateDemoSession
-from session_api.application.create_session import CreateSession
+from session_api.application.create_session import Created, CreateSession
 from session_api.application.gather_statistics import GatherStatistics
 from session_api.application.refusals import not_found
 from session_api.application.verbs import Verbs
@@ -42,6 +43,7 @@ class SessionServiceAdapter(SessionServiceServicer):
     """Translates; see the proto for what each call promises."""
 
     create: CreateSession
+    create_batch: BatchCreateSessions
     create_demo: CreateDemoSession
     verbs: Verbs
     sessions: Sessions
@@ -52,6 +54,14 @@ class SessionServiceAdapter(SessionServiceServicer):
         who = caller()
         session = await self.create(who.tenant, request, subject=who.subject)
         return pb.CreateSessionResponse(session=_basic(session))
+
+    async def BatchCreateSessions(
+        self, request: pb.BatchCreateSessionsRequest, context: Context
+    ) -> pb.BatchCreateSessionsResponse:
+        """See the proto."""
+        who = caller()
+        created = await self.create_batch(who.tenant, request, subject=who.subject)
+        return pb.BatchCreateSessionsResponse(results=[_created(one) for one in created])
 
     async def CreateDemoSession(
         self, request: pb.CreateDemoSessionRequest, context: Context
@@ -270,6 +280,14 @@ def _patience(context: Context) -> Caller:
     who = caller()
     wait_s = None if left_s is None else max(0.0, left_s - _DEADLINE_MARGIN_S)
     return Caller(who.tenant, wait_s=wait_s, subject=who.subject)
+
+
+def _created(one: Created) -> pb.CreatedSession:
+    if isinstance(one, CallRefused):
+        return pb.CreatedSession(error=to_status(one))
+    for field in ("spec", "scene"):
+        one.ClearField(field)
+    return pb.CreatedSession(session=_basic(one))
 
 
 def _basic(session: Session) -> Session:

@@ -23,10 +23,12 @@ from milepost.event.v1.event_pb2 import CommandApplied, CommandRejected, Command
 from milepost.event.v1.record_pb2 import EventBatch, Record
 from milepost.session.v1.session_pb2 import Session
 from runtime.errors import CallRefused
-from session_api.application.refusals import illegal_verb, not_found, not_stored_yet, rejected
+from session_api.application.place_orders import PlaceOrders
+from session_api.application.refusals import illegal_verb, not_found, not_stored_yet, quota_exceeded, rejected
+from session_api.gateways.grants import utc_now
 from session_api.gateways.projected import Outcome
 from session_api.gateways.sessions_sql import Sessions
-from session_api.gateways.work_orders import WorkOrders
+from session_api.gateways.work_orders import line_of
 from session_log.codec import BatchHeaders, LogMessage, events, record
 from session_log.domain.lifecycle import UNCLAIMED, IllegalVerb, State, require_legal
 from session_log.facts import verb_of
@@ -96,14 +98,14 @@ class AppendCommand:
     js: JetStreamContext
     reader: LogReader
     sessions: Sessions
-    orders: WorkOrders
+    place: PlaceOrders
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
     async def __call__(self, caller: Caller, session_id: str, command: CommandRequested, decide: Decide) -> Appended:
         """Append, unless the same request did before.
 
-        Raises CallRefused: SESSION_NOT_FOUND, INVALID_TRANSITION, REQUEST_ID_REUSED, CONTENDED, and what
-        `decide` raises. `decide` is asked anew for every try, after the verb was found legal.
+        Raises CallRefused: SESSION_NOT_FOUND, INVALID_TRANSITION, REQUEST_ID_REUSED, CONTENDED, QUOTA_EXCEEDED, and
+        what `decide` raises. `decide` is asked anew for every try, after the verb was found legal.
         """
         name_command(command, caller)
         for _ in range(MAX_TRIES):
@@ -112,12 +114,15 @@ class AppendCommand:
                 return Appended(session_id, command.command_id, log.place.seq)
             require_legal_now(log, command)
             follow = await decide(log)
+            if follow.run is not None and log.life.ended:
+                await self._count_again(caller.tenant, session_id, log)
             try:
                 place = await self._append(caller.tenant, session_id, log, command, follow)
             except LostRace:
                 continue
             if follow.order:
-                await self.orders.publish_soon(tenant=caller.tenant, session_id=session_id, pool=log.created.pool)
+                held = log.created.wait_for_quota and not log.life.attempt
+                await self.place.soon([(line_of(caller.tenant, log.created), session_id)], held=held)
             return Appended(session_id, command.command_id, place.seq, place)
         raise CallRefused(
             errors_pb2.ERROR_REASON_CONTENDED, f"session {session_id!r} is written to too fast", retry_after_s=0.5
@@ -186,6 +191,12 @@ class AppendCommand:
         after = Appended(appended.session_id, appended.command_id, outcome.seq)
         left = replace(caller, wait_s=max(0.0, deadline - clock()))
         return await self.session(left, after, until)
+
+    async def _count_again(self, tenant: str, session_id: str, log: LogSoFar) -> None:
+        """An ended session that goes on counts as one more. Raises CallRefused(QUOTA_EXCEEDED)."""
+        over = await self.place.quotas.grant_again(tenant, session_id, log.place.seq, utc_now())
+        if over is not None:
+            raise quota_exceeded(tenant, over)
 
     async def _append(
         self, tenant: str, session_id: str, log: LogSoFar, command: CommandRequested, follow: Follow

@@ -1,5 +1,6 @@
 """Begin a log: its first batch, with expected sequence 0 (log.md R6)."""
 
+import asyncio
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from datetime import UTC, datetime
 from nats.js import JetStreamContext
 
 from milepost.errors.v1 import errors_pb2
-from milepost.event.v1.event_pb2 import SessionCreated
+from milepost.event.v1.event_pb2 import Event, SessionCreated
 from milepost.event.v1.record_pb2 import EventBatch, Record
 from runtime.errors import CallRefused
 from session_api.application.admission import Admission
@@ -37,13 +38,33 @@ class BeginLog:
 
         Raises CallRefused: SESSION_EXISTS, LOG_FULL.
         """
+        first = await self._append(tenant, session_id, created, others)
+        if isinstance(first, CallRefused):
+            raise first
+        await self.sessions.apply([(tenant, event) for event in first])
+        return first[0].session_created
+
+    async def many(
+        self, tenant: str, sessions: Sequence[tuple[str, SessionCreated]]
+    ) -> list[SessionCreated | CallRefused]:
+        """As one session (id, first event) after the other; all appends are under way at once."""
+        begun = await asyncio.gather(*(self._append(tenant, name, created) for name, created in sessions))
+        applied = [(tenant, event) for first in begun if not isinstance(first, CallRefused) for event in first]
+        if applied:
+            await self.sessions.apply(applied)
+        return [first if isinstance(first, CallRefused) else first[0].session_created for first in begun]
+
+    async def _append(
+        self, tenant: str, session_id: str, created: SessionCreated, others: Sequence[Record] = ()
+    ) -> list[Event] | CallRefused:
+        """The log's first events, that are this request's."""
         nonce, now = uuid.uuid4().hex, self.clock()
         records = [record(created), *others]
         writer = LogWriter(self.js, tenant=tenant, session_id=session_id, place=Place(), nonce=nonce, clock=lambda: now)
         try:
             place = await writer.append(records, run=1, attempt=0, wait_when_full=False)
         except LogFull:
-            raise self.admission.log_full() from None
+            return self.admission.log_full()
         except LostRace as lost:
             message = lost.newer[0] if lost.newer else None
         else:
@@ -51,9 +72,8 @@ class BeginLog:
             message = LogMessage(place.stream_seq, headers, EventBatch(records=records))
         first = list(events(session_id, message)) if message is not None else []
         if not first or first[0].session_created.request_id != created.request_id:
-            raise session_exists(session_id)
-        await self.sessions.apply([(tenant, event) for event in first])
-        return first[0].session_created
+            return session_exists(session_id)
+        return first
 
 
 def session_exists(session_id: str) -> CallRefused:

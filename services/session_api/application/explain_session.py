@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from milepost.dispatch.v1.dispatch_pb2 import WorkerPresence
 from milepost.session.v1.session_pb2 import FailureReason, Session
 from milepost.session.v1.session_service_pb2 import ExplainSessionResponse
+from runtime.turns import group_of
+from session_api.application.place_orders import PlaceOrders
 from session_api.application.refusals import not_found
 from session_api.gateways.fleet import Fleet
 from session_api.gateways.sessions_sql import Queue, Sessions
-from session_api.gateways.work_orders import WorkOrders
 from session_log.domain.lifecycle import CLAIMED, ENDED, State
 
 # From this load of all cores on a worker's machine is what slows its sessions down.
@@ -22,21 +23,23 @@ class ExplainSession:
 
     sessions: Sessions
     fleet: Fleet
-    orders: WorkOrders
+    place: PlaceOrders
 
     async def __call__(self, tenant: str, session_id: str) -> ExplainSessionResponse:
         """The most important sentence first. Raises CallRefused(SESSION_NOT_FOUND)."""
         session = await self.sessions.get(tenant, session_id)
         if session is None:
             raise not_found(session_id)
-        pool, queue = await self.sessions.queue(session, tenant)
-        workers = self.fleet.workers(pool)
-        undelivered = await self.orders.undelivered(pool=pool, tenant=tenant)
+        queue = await self.sessions.queue(session, tenant)
+        workers = self.fleet.workers(queue.line.pool)
+        undelivered = await self.place.orders.undelivered(queue.line)
+        pending = State(session.state) is State.PENDING
+        quota = await self.place.held_by(queue.line, session_id) if pending else ""
         open_workers = [worker for worker in workers if not worker.closed_because]
         return ExplainSessionResponse(
             sentences=[
                 *why_it_stands(session),
-                *why_it_waits(session, pool, queue, workers),
+                *(why_its_quota_holds_it(quota) if quota else why_it_waits(session, queue, workers)),
                 *why_it_is_slow(session, self.fleet.worker(session.worker_id)),
                 *why_it_was_moved(session),
             ],
@@ -62,9 +65,14 @@ def why_it_stands(session: Session) -> Iterator[str]:
             yield f"It has ended, {State(session.state).name}, at {session.progress.sim_time_s:g} s."
 
 
-def why_it_waits(session: Session, pool: str, queue: Queue, workers: list[WorkerPresence]) -> Iterator[str]:
+def why_its_quota_holds_it(quota: str) -> Iterator[str]:
+    """Sessions that have no order yet."""
+    yield f"It waits for a quota: {quota}."
+
+
+def why_it_waits(session: Session, queue: Queue, workers: list[WorkerPresence]) -> Iterator[str]:
     """Sessions that want a worker and have none."""
-    state = State(session.state)
+    state, pool = State(session.state), queue.line.pool
     handed_over = any(text.startswith("handed over by") for text in session.conditions)
     if state in CLAIMED and not handed_over:
         if session.worker_id not in {worker.worker_id for worker in workers}:
@@ -84,9 +92,18 @@ def why_it_waits(session: Session, pool: str, queue: Queue, workers: list[Worker
         yield f"It is about to be claimed: {slots - busy} of {slots} slots in pool {pool} are free."
     elif slots:
         yield (
-            f"It waits: all {slots} slots of pool {pool} are busy, and {queue.before} "
-            f"{'session waits' if queue.before == 1 else 'sessions wait'} before it."
+            f"It waits: all {slots} slots of pool {pool} are busy, and "
+            f"{_wait(queue.before, f'of class {group_of(queue.line.work_class)}')} before it."
         )
+        if queue.other_classes:
+            yield f"{_wait(queue.other_classes, 'of other classes')}, too: classes share by weight."
+        if queue.other_tenants:
+            others = "1 other tenant waits" if queue.other_tenants == 1 else f"{queue.other_tenants} other tenants wait"
+            yield f"{others}, too: tenants take turns, whoever has the fewest sessions running is next."
+
+
+def _wait(count: int, which: str) -> str:
+    return f"1 session {which} waits" if count == 1 else f"{count} sessions {which} wait"
 
 
 def why_it_is_slow(session: Session, worker: WorkerPresence | None) -> Iterator[str]:

@@ -10,7 +10,6 @@ import os
 import uuid
 from dataclasses import dataclass, replace
 
-from milepost.errors.v1 import errors_pb2
 from milepost.event.v1.event_pb2 import (
     CheckpointCommand,
     CommandRequested,
@@ -24,7 +23,6 @@ from milepost.event.v1.record_pb2 import Record
 from milepost.session.v1.session_pb2 import ForkOrigin, Session
 from milepost.session.v1.session_service_pb2 import ForkSessionRequest
 from runtime.blobs import Blobs
-from runtime.errors import CallRefused
 from session_api.application.append_command import (
     AppendCommand,
     Caller,
@@ -36,12 +34,15 @@ from session_api.application.append_command import (
     state_of,
 )
 from session_api.application.begin_log import BeginLog
-from session_api.application.create_session import request_digest
+from session_api.application.create_session import request_digest, request_id_reused
 from session_api.application.keep_checkpoint import KeepCheckpoint
 from session_api.application.places import Place, Places
-from session_api.application.refusals import field_invalid, not_stored_yet
+from session_api.application.refusals import field_invalid, not_stored_yet, quota_exceeded
 from session_api.application.task import continued
+from session_api.domain.quota import OverQuota
 from session_api.domain.session_ids import RANDOM_BYTES, session_id
+from session_api.gateways.request_ids import Asked
+from session_api.gateways.work_orders import line_of
 from session_log.codec import record
 from session_log.domain.lifecycle import Verb, legal_verbs
 from session_log.reader import LogSoFar
@@ -67,14 +68,14 @@ class ForkSession:
         """The new session, PENDING.
 
         Raises as AppendCommand, and CallRefused: CHECKPOINT_NOT_FOUND, TIME_NOT_REACHED, FIELD_INVALID,
-        SESSION_EXISTS, LOG_FULL.
+        SESSION_EXISTS, QUOTA_EXCEEDED, LOG_FULL.
         """
         caller = replace(caller, request_id=caller.request_id or str(uuid.uuid4()))
         log = await self.append.read(caller.tenant, request.session_id)
         digest = request_digest(request)
         known = await self.append.sessions.recall(caller.tenant, caller.request_id)
         if known is not None and known.request_digest != digest:
-            raise _reused(caller.request_id)
+            raise request_id_reused(caller.request_id, known.session_id)
         child_id = known.session_id if known is not None else ""
         if caller.request_id not in log.life.commands:
             require_legal_now(log, CommandRequested(fork=ForkCommand()))
@@ -82,12 +83,14 @@ class ForkSession:
             place = await self._place(caller, request, log)
             created, others = await self._created(caller, request, log, place)
             wanted = request.new_session_id or session_id(self.append.clock(), os.urandom(RANDOM_BYTES))
-            noted = await self.append.sessions.remember(caller.tenant, caller.request_id, wanted, digest)
+            noted = await self.append.sessions.remember(caller.tenant, Asked(caller.request_id, wanted, digest))
+            if isinstance(noted, OverQuota):
+                raise quota_exceeded(caller.tenant, noted)
             if noted.request_digest != digest:
-                raise _reused(caller.request_id)
+                raise request_id_reused(caller.request_id, noted.session_id)
             child_id = noted.session_id
             created = await self.begin(caller.tenant, child_id, created, others)
-            await self.append.orders.publish_soon(tenant=caller.tenant, session_id=child_id, pool=created.pool)
+            await self.append.place.soon([(line_of(caller.tenant, created), child_id)], held=False)
             await self._tell_parent(caller, request.session_id, child_id, created.forked_from)
         child = await self.append.sessions.get_when(caller.tenant, child_id, min_seq=1, timeout_s=_OWN_EVENT_WAIT_S)
         if child is None:
@@ -178,9 +181,3 @@ class ForkSession:
             return done(command, forked)
 
         await self.append(caller, parent, command, decide)
-
-
-def _reused(request_id: str) -> CallRefused:
-    return CallRefused(
-        errors_pb2.ERROR_REASON_REQUEST_ID_REUSED, f"request_id {request_id} was used for another request"
-    )

@@ -2,6 +2,7 @@
 
 from milepost.errors.v1 import errors_pb2
 from runtime.errors import CallRefused, FieldViolation
+from session_api.domain.quota import OverQuota
 from session_api.gateways.projected import Outcome
 from session_log.domain.lifecycle import IllegalVerb, legal_verbs
 
@@ -49,6 +50,18 @@ def time_not_reached(sim_time_s: float, head_time_s: float) -> CallRefused:
         errors_pb2.ERROR_REASON_TIME_NOT_REACHED,
         f"{sim_time_s} s was not reached; the session is at {head_time_s} s",
         metadata={"sim_time_s": str(head_time_s)},
+    )
+
+
+def quota_exceeded(tenant: str, over: OverQuota) -> CallRefused:
+    """QUOTA_EXCEEDED."""
+    words = f"{over.used} of {over.limit} {over.quota.replace('_', ' ')} are in use"
+    return CallRefused(
+        errors_pb2.ERROR_REASON_QUOTA_EXCEEDED,
+        f"the quota of tenant {tenant!r} is used up: {words}",
+        metadata={"quota": over.quota, "limit": str(over.limit), "used": str(over.used)},
+        quota_violations=[FieldViolation(f"tenant:{tenant}", words)],
+        retry_after_s=max(over.retry_after_s, 0.1),
     )
 
 

@@ -1,6 +1,7 @@
 """Store a scenario: inspect its files in a limited process, keep them as blobs, remember what a session would run."""
 
 import asyncio
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +17,9 @@ from scenario.limits import UploadLimits
 from scenario.model import Finding, Manifest, ScenarioRejected, ScenarioTooLarge
 from scenario.wire import file_to_proto, finding_to_proto, scene_to_proto
 from session_api.application.hold_scenarios import blobs_of, holder_of
+from session_api.application.refusals import quota_exceeded
+from session_api.gateways.grants import utc_now
+from session_api.gateways.quotas_sql import Quotas
 from session_api.gateways.scenarios_sql import Scenarios
 
 # More findings than this are counted, not listed: an error must fit into gRPC's trailers (8 KiB by default).
@@ -37,7 +41,16 @@ class StoreScenario:
     scenarios: Scenarios
     blobs: Blobs
     limits: UploadLimits
+    quotas: Quotas
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+
+    async def begin_upload(self, tenant: str) -> str:
+        """Count an upload, before anything of it is received; its id. Raises CallRefused(QUOTA_EXCEEDED)."""
+        upload_id = uuid.uuid4().hex
+        over = await self.quotas.begin_upload(tenant, upload_id, utc_now())
+        if over is not None:
+            raise quota_exceeded(tenant, over)
+        return upload_id
 
     async def __call__(
         self,
@@ -48,8 +61,12 @@ class StoreScenario:
         display_name: str,
         validate_only: bool = False,
         owner: str = "",
+        upload_id: str = "",
     ) -> StoredScenario:
-        """Raises CallRefused: SCENARIO_INVALID with its findings, SCENARIO_TOO_LARGE."""
+        """Raises CallRefused: SCENARIO_INVALID with its findings, SCENARIO_TOO_LARGE, QUOTA_EXCEEDED.
+
+        `upload_id`: as it was begun; empty: nobody's upload, which counts against no quota.
+        """
         try:
             files = await asyncio.to_thread(scan_directory, root, self.limits)
             config = find_config([file.path for file in files], config_path)
@@ -72,6 +89,11 @@ class StoreScenario:
         if validate_only:
             return StoredScenario(scenario, already_stored=False)
         known = await self.scenarios.get(tenant, manifest.digest)
+        if known is None and upload_id:
+            size = sum(file.size_bytes for file in files)
+            over = await self.quotas.grant_scenario(tenant, upload_id, manifest.digest, size, utc_now())
+            if over is not None:
+                raise quota_exceeded(tenant, over)
         await self._keep(tenant, root, manifest)
         return StoredScenario(await self.scenarios.put(tenant, scenario), already_stored=known is not None)
 

@@ -75,5 +75,5 @@ class Verbs:
             pace=PaceSession(append),
             delete=DeleteSession(append, undelete_window),
             replay=ReplaySession(append, places, replays),
-            explain=ExplainSession(append.sessions, fleet, append.orders),
+            explain=ExplainSession(append.sessions, fleet, append.place),
         )

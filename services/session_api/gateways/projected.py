@@ -55,6 +55,15 @@ class Projected:
     idle_since_s: float = 0.0
     """The last change of state, pause or outcome of a command."""
 
+    waits_for_quota: bool = False
+    """Whether it was taken although the tenant's quota of sessions might be used up."""
+
+    @property
+    def stored_bytes(self) -> int:
+        """Files it has left."""
+        states = (checkpoint.state_file.size_bytes for checkpoint in self.session.checkpoints)
+        return sum(artifact.size_bytes for artifact in self.session.artifacts) + sum(states)
+
     @property
     def idle_until(self) -> datetime | None:
         """When the session has stood for too long (`limits.idle_ttl_s`); None while it does not just stand."""
@@ -91,16 +100,19 @@ class Projected:
         """What is remembered beside the resource, for the row."""
         commands = [base64.b64encode(command.SerializeToString()).decode() for command in self.open_commands.values()]
         marks = [self.paced_since_s, self.paced_from_sim_s, self.idle_since_s]
-        return json.dumps({"open_commands": commands, "marks": marks})
+        kept = {"open_commands": commands, "marks": marks}
+        return json.dumps(kept | ({"waits_for_quota": True} if self.waits_for_quota else {}))
 
     @classmethod
     def of_row(cls, resource: bytes, pool: str, memory: str) -> "Projected":
         """From a row; `memory` is empty in rows of the first release, which knew no command that waits."""
         kept = json.loads(memory or "{}")
         commands = [CommandRequested.FromString(base64.b64decode(text)) for text in kept.get("open_commands", [])]
-        return cls(
+        projected = cls(
             Session.FromString(resource),
             pool,
             {command.command_id: command for command in commands},
             *kept.get("marks", []),
         )
+        projected.waits_for_quota = kept.get("waits_for_quota", False)
+        return projected

@@ -33,7 +33,8 @@ class Scenarios:
         key = {"tenant": tenant, "digest": scenario.digest}
         created = scenario.create_time.ToDatetime(UTC).replace(tzinfo=None)
         try:
-            row = {**key, "create_time": created, "resource": scenario.SerializeToString()}
+            size = sum(file.size_bytes for file in scenario.files)
+            row = {**key, "create_time": created, "resource": scenario.SerializeToString(), "stored_bytes": size}
             await self._writes.run(lambda connection: connection.execute(insert(scenarios).values(row)))
         except IntegrityError:
             return await self._rename(tenant, scenario)

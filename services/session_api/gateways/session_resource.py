@@ -85,6 +85,7 @@ def _take_in(projected: Projected, event: Event) -> Outcome | None:
         case "session_created":
             _create(session, event.session_id, event.session_created, event.record_time)
             projected.pool = event.session_created.pool
+            projected.waits_for_quota = event.session_created.wait_for_quota
         case "command_requested":
             command = event.command_requested
             projected.open_commands[command.command_id] = command

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from milepost.event.v1.event_pb2 import Event
 from milepost.event.v1.event_service_pb2 import Position
+from runtime.work_queue import class_token
 from session_api.gateways.projected import Projected
 from session_api.gateways.row_sets import put_outcomes, put_sessions
 from session_api.gateways.session_resource import apply
@@ -73,6 +74,7 @@ def whole_values(key: Key, projected: Projected) -> dict[str, Any]:
         "tenant": key[0],
         "session_id": key[1],
         "pool": projected.pool,
+        "work_class": class_token(projected.session.spec.scheduling),
         "create_time": projected.session.create_time.ToDatetime(UTC).replace(tzinfo=None),
         **_changing(projected),
     }
@@ -93,6 +95,8 @@ def looked_up(projected: Projected) -> dict[str, Any]:
         "idle_until": projected.idle_until,
         "ended_at": projected.ended_at,
         "kept_until": projected.kept_until,
+        "stored_bytes": projected.stored_bytes,
+        "waits_for_quota": projected.waits_for_quota and not projected.session.attempt,
     }
 
 

@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Row, func, insert, or_, select, tuple_
+from sqlalchemy import Row, case, func, or_, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -15,39 +15,65 @@ from milepost.event.v1.event_pb2 import Event
 from milepost.event.v1.event_service_pb2 import Position
 from milepost.session.v1.session_pb2 import Session
 from runtime.database import GroupCommit, in_time
+from runtime.turns import group_of, rank_of
+from runtime.work_queue import Line
+from session_api.domain.quota import OverQuota
+from session_api.gateways import request_ids
+from session_api.gateways.grants import utc_now
 from session_api.gateways.projected import Outcome
+from session_api.gateways.request_ids import Asked
 from session_api.gateways.session_writes import Key, apply_events, move_feed, remove_session
-from session_api.gateways.tables import feed, outcomes, requests, sessions
+from session_api.gateways.tables import feed, outcomes, sessions
 from session_log.domain.lifecycle import WANTS_ORDER, State
 
 T = TypeVar("T")
 
-
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """What a request id was used for."""
-
-    session_id: str
-    request_digest: bytes
+# How often two replicas may note the same request ids in the same moment.
+_MEETINGS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class WantedOrder:
     """A session whose state wants a work order."""
 
-    tenant: str
+    line: Line
     session_id: str
-    pool: str
+    state: State
+    held: bool
+    """Whether it was taken beyond the quota of sessions, and was never claimed so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """Sessions that wait for a worker of a pool."""
+    """Sessions that wait for a worker of a pool, as one of them sees it."""
 
+    line: Line
+    """Where it stands."""
     waiting: int
-    """All of them, the one asked for included."""
+    """All of them, it included."""
     before: int
-    """Those created before the one asked for."""
+    """Those of its tenant and class that are before it."""
+    other_classes: int
+    """Those of its tenant's other classes."""
+    other_tenants: int
+    """Other tenants that wait for their turns."""
+
+    @classmethod
+    def of(cls, line: Line, rows: Iterable[Any]) -> "Queue":
+        """From counts (tenant, work_class, all, earlier) of those that wait for the line's pool."""
+        waiting = before = other_classes = 0
+        tenants = set()
+        for row in rows:
+            waiting += row.all
+            if row.tenant != line.tenant:
+                tenants.add(row.tenant)
+            elif group_of(row.work_class) != group_of(line.work_class):
+                other_classes += row.all
+            elif row.work_class == line.work_class:
+                before += row.earlier
+            elif rank_of(row.work_class) < rank_of(line.work_class):
+                before += row.all
+        return cls(line, waiting, before, other_classes, len(tenants))
 
 
 class Sessions:
@@ -58,35 +84,28 @@ class Sessions:
         self._writes = GroupCommit(engine)
         self._waiting: dict[Key, set[asyncio.Event]] = {}
 
-    async def remember(self, tenant: str, request_id: str, session_id: str, request_digest: bytes) -> Remembered:
+    async def remember(self, tenant: str, asked: Asked) -> Asked | OverQuota:
         """Note what a request id is used for; returns the first use when there was one before."""
-        row = {
-            "tenant": tenant,
-            "request_id": request_id,
-            "session_id": session_id,
-            "request_digest": request_digest,
-        }
+        (use,) = await self.remember_all(tenant, [asked])
+        return use
 
-        async def work(connection: AsyncConnection) -> Remembered:
-            known = await _remembered(connection, tenant, request_id)
-            if known is None:
-                await connection.execute(insert(requests).values(row))
-            return known or Remembered(session_id, request_digest)
+    async def remember_all(self, tenant: str, asked: Sequence[Asked]) -> list[Asked | OverQuota]:
+        """As `remember`, for each; the quota of sessions is for those that come first."""
 
-        try:
-            return await self._writes.run(work)
-        except IntegrityError:
-            # Another replica was first in this very moment.
-            async with self._engine.connect() as connection:
-                known = await _remembered(connection, tenant, request_id)
-            assert known is not None
-            return known
+        async def work(connection: AsyncConnection) -> list[Asked | OverQuota]:
+            return await request_ids.note(connection, tenant, asked, utc_now())
+
+        for _ in range(_MEETINGS):
+            with contextlib.suppress(IntegrityError):
+                return await self._writes.run(work)
+            # Another replica was first in this very moment: now it can be seen.
+        return await self._writes.run(work)
 
     @in_time
-    async def recall(self, tenant: str, request_id: str) -> Remembered | None:
+    async def recall(self, tenant: str, request_id: str) -> Asked | None:
         """What a request id was used for, if it was."""
         async with self._engine.connect() as connection:
-            return await _remembered(connection, tenant, request_id)
+            return (await request_ids.known(connection, tenant, [request_id])).get(request_id)
 
     async def apply(
         self,
@@ -131,6 +150,15 @@ class Sessions:
         async with self._engine.connect() as connection:
             row = (await connection.execute(query)).one_or_none()
         return Session.FromString(row.resource) if row else None
+
+    @in_time
+    async def get_all(self, tenant: str, session_ids: Collection[str]) -> dict[str, Session]:
+        """Those of some sessions that are known, by id, FULL view."""
+        query = select(sessions.c.session_id, sessions.c.resource).where(
+            sessions.c.tenant == tenant, sessions.c.session_id.in_(session_ids)
+        )
+        async with self._engine.connect() as connection:
+            return {row.session_id: Session.FromString(row.resource) for row in await connection.execute(query)}
 
     async def get_when(
         self,
@@ -214,28 +242,51 @@ class Sessions:
             return [Session.FromString(row.resource) for row in await connection.execute(query)]
 
     @in_time
-    async def wanting_orders(self) -> list[WantedOrder]:
-        """All sessions whose state wants a work order (log.md R9)."""
-        query = select(sessions.c.tenant, sessions.c.session_id, sessions.c.pool).where(
+    async def wanting_orders(self, tenant: str | None = None) -> list[WantedOrder]:
+        """Sessions whose state wants a work order (log.md R9), the oldest first; of one tenant or of all."""
+        columns = (sessions.c.pool, sessions.c.work_class, sessions.c.tenant, sessions.c.session_id)
+        query = select(*columns, sessions.c.state, sessions.c.waits_for_quota).where(
             sessions.c.state.in_([state.value for state in WANTS_ORDER])
         )
+        if tenant is not None:
+            query = query.where(sessions.c.tenant == tenant)
         async with self._engine.connect() as connection:
-            return [WantedOrder(row.tenant, row.session_id, row.pool) for row in await connection.execute(query)]
+            found = await connection.execute(query.order_by(sessions.c.create_time, sessions.c.session_id))
+            return [
+                WantedOrder(
+                    Line(row.pool, row.work_class, row.tenant),
+                    row.session_id,
+                    State(row.state),
+                    held=row.waits_for_quota,
+                )
+                for row in found
+            ]
 
     @in_time
-    async def queue(self, session: Session, tenant: str) -> tuple[str, Queue]:
-        """The pool of a session, and who waits for it."""
-        pool = select(sessions.c.pool, sessions.c.create_time).where(
-            sessions.c.tenant == tenant, sessions.c.session_id == session.session_id
-        )
+    async def queue(self, session: Session, tenant: str) -> Queue:
+        """The line a session stands in, and who waits for its pool."""
+        columns = (sessions.c.pool, sessions.c.work_class, sessions.c.create_time)
         pending = sessions.c.state == State.PENDING.value
         async with self._engine.connect() as connection:
-            mine = (await connection.execute(pool)).one()
-            in_pool = select(func.count()).where(pending, sessions.c.pool == mine.pool)
-            waiting = (await connection.execute(in_pool)).scalar_one()
-            earlier = in_pool.where(sessions.c.create_time < mine.create_time)
-            before = (await connection.execute(earlier)).scalar_one()
-        return mine.pool, Queue(waiting, before)
+            mine = (
+                await connection.execute(
+                    select(*columns).where(sessions.c.tenant == tenant, sessions.c.session_id == session.session_id)
+                )
+            ).one()
+            earlier = case((sessions.c.create_time < mine.create_time, 1), else_=0)
+            line = (sessions.c.tenant, sessions.c.work_class)
+            counted = (
+                select(
+                    sessions.c.tenant,
+                    sessions.c.work_class,
+                    func.count().label("all"),
+                    func.sum(earlier).label("earlier"),
+                )
+                .where(pending, sessions.c.pool == mine.pool)
+                .group_by(*line)
+            )
+            rows = (await connection.execute(counted)).all()
+        return Queue.of(Line(mine.pool, mine.work_class, tenant), rows)
 
     @in_time
     async def overdue(self, now: datetime) -> list[tuple[str, Session]]:
@@ -250,11 +301,3 @@ class Sessions:
 def outcome_of(row: Row[*tuple[Any, ...]]) -> Outcome:
     """A row of `outcomes`."""
     return Outcome(row.command_id, row.seq, row.step, row.sim_time_s, row.applied, message=row.message, field=row.field)
-
-
-async def _remembered(connection: AsyncConnection, tenant: str, request_id: str) -> Remembered | None:
-    query = select(requests.c.session_id, requests.c.request_digest).where(
-        requests.c.tenant == tenant, requests.c.request_id == request_id
-    )
-    row = (await connection.execute(query)).one_or_none()
-    return Remembered(row.session_id, row.request_digest) if row else None

@@ -1,7 +1,8 @@
 """The tables of the session API.
 
-`sessions` and `outcomes` are projections of the logs and can be rebuilt from them; `requests` (idempotency keys) and
-`scenarios` are truths of their own and are backed up.
+`sessions` and `outcomes` are projections of the logs and can be rebuilt from them; `requests` (idempotency keys),
+`scenarios` and `quotas` are truths of their own and are backed up. `admissions` and `uploads` say what was granted of
+quotas within the last minute and hour.
 """
 
 from sqlalchemy import (
@@ -37,6 +38,8 @@ sessions = Table(
     Column("session_id", String, primary_key=True),
     Column("state", Integer, nullable=False),
     Column("pool", String, nullable=False),
+    # Its class as the subjects of orders have it, priority included (runtime.work_queue).
+    Column("work_class", String, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("create_time", DateTime, nullable=False),
     # A serialised milepost.session.v1.Session, FULL view.
@@ -51,9 +54,14 @@ sessions = Table(
     # When it ended, and until when it wants to be kept, while it may be deleted for its age.
     Column("ended_at", DateTime),
     Column("kept_until", DateTime),
+    # Files it has left: artifacts and state files.
+    Column("stored_bytes", BigInteger, nullable=False),
+    # Taken although the quota of sessions might be used up, and never claimed so far.
+    Column("waits_for_quota", Boolean, nullable=False),
     Index("sessions_newest", "tenant", "create_time", "session_id"),
     Index("sessions_state", "state"),
     Index("sessions_ended_at", "ended_at"),
+    Index("sessions_of_tenant", "tenant", "state"),
 )
 
 # What became of the commands of a session; goes with it.
@@ -88,5 +96,41 @@ scenarios = Table(
     Column("create_time", DateTime, nullable=False),
     # A serialised milepost.scenario.v1.Scenario.
     Column("resource", LargeBinary, nullable=False),
+    # Its files, together.
+    Column("stored_bytes", BigInteger, nullable=False),
     Index("scenarios_newest", "tenant", "create_time", "digest"),
+)
+
+# What tenants may use; null: no limit. The tenant of the default is empty.
+quotas = Table(
+    "quotas",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("sessions", BigInteger),
+    Column("slots", BigInteger),
+    Column("stored_bytes", BigInteger),
+    Column("uploads_per_hour", BigInteger),
+    Column("upload_bytes_per_hour", BigInteger),
+)
+
+# Sessions that were granted and may not be in `sessions` yet: there, they are further than `seq`.
+admissions = Table(
+    "admissions",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("session_id", String, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("noted", DateTime, nullable=False),
+)
+
+# Uploads of the last hour; with a digest: the scenario that was granted, which may not be in `scenarios` yet.
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("upload_id", String, primary_key=True),
+    Column("begun", DateTime, nullable=False),
+    Column("granted", DateTime),
+    Column("digest", String, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
 )

@@ -1,4 +1,4 @@
-"""Work: pull an order whenever a slot is free, decide what to do with it, run it (log.md R7, R8)."""
+"""Work: take an order whenever a slot is free, decide what to do with it, run it (log.md R7, R8)."""
 
 import asyncio
 import uuid
@@ -8,21 +8,20 @@ import nats.errors
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js import JetStreamContext
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Gauge
 
 from milepost.dispatch.v1.dispatch_pb2 import StillRunning, WorkerAnswer, WorkerQuestion, WorkOrder
 from milepost.event.v1.event_pb2 import ClaimReason, CommandRequested, SuspendCommand
 from runtime import traces
-from runtime.broker import binding, subject
+from runtime.broker import subject
 from runtime.identity import acting_for
-from runtime.work_queue import work_consumer
 from session_log.reader import LogReader, LogSoFar, UnknownSession
 from sim_worker.application.attempt_log import AttemptLog, Fenced
 from sim_worker.application.lease import Lease
 from sim_worker.application.run_attempt import RunAttempt
 from sim_worker.domain.orders import Adopt, Ask, Claim, Drop, decide
+from sim_worker.gateways.order_queue import OrderQueue
 
 log = structlog.get_logger()
 _slots = Gauge("milepost_worker_slots", "Sessions this worker runs at once, at most")
@@ -30,8 +29,6 @@ _busy = Gauge("milepost_worker_busy_slots", "Slots that run a session")
 _open = Gauge("milepost_worker_open", "1 while this worker takes work, 0 under pressure")
 _orders = Counter("milepost_worker_orders_total", "Orders delivered, by what was done", ["decision"])
 
-# How long one pull waits for an order, seconds.
-PULL_S = 5.0
 # How long another worker may take to answer (log.md R8), seconds.
 ASK_TIMEOUT_S = 1.0
 _RETRY_WAIT_S = 0.5
@@ -64,12 +61,10 @@ class Work:
     """A worker's slots and the sessions in them."""
 
     broker: Client
-    js: JetStreamContext
+    queue: OrderQueue
     reader: LogReader
     run_attempt: RunAttempt
     worker_id: str
-    pool: str
-    tenant: str
     slots: int
     lease_s: float
     stopping: asyncio.Event
@@ -106,7 +101,7 @@ class Work:
         free = asyncio.Semaphore(self.slots)
         _slots.set(self.slots)
         _open.set_function(lambda: float(self.open.is_set()))
-        async with asyncio.TaskGroup() as tasks:
+        async with self.queue.listening(), asyncio.TaskGroup() as tasks:
             stop = tasks.create_task(self.stopping.wait(), name="stopping")
             while not self.stopping.is_set():
                 slot = asyncio.create_task(self._slot(free), name="slot")
@@ -128,30 +123,17 @@ class Work:
 
     async def _pull(self, stop: asyncio.Task[bool]) -> Msg | None:
         """The next order; None when there was none for a while, or this worker is to stop."""
-        pull = asyncio.create_task(self._fetch(), name="pull")
+        pull = asyncio.create_task(self.queue.next(), name="pull")
         await asyncio.wait({pull, stop}, return_when=asyncio.FIRST_COMPLETED)
         if not pull.done():
-            # An order that was delivered at this very moment comes again to another worker after the lease.
             pull.cancel()
             return None
         try:
             return pull.result()
-        except nats.errors.TimeoutError:
-            return None
         except nats.errors.Error as error:
             log.warning("cannot pull", error=repr(error))
             await asyncio.sleep(_RETRY_WAIT_S)
             return None
-
-    async def _fetch(self) -> Msg:
-        stream = binding(WorkOrder).stream
-        consumer = work_consumer(pool=self.pool, tenant=self.tenant, lease_s=self.lease_s)
-        await self.js.add_consumer(stream, consumer)
-        subscription = await self.js.pull_subscribe_bind(consumer.durable_name, stream=stream)
-        try:
-            return (await subscription.fetch(1, timeout=PULL_S))[0]
-        finally:
-            await subscription.unsubscribe()
 
     async def _take(self, delivery: Msg) -> None:
         """Decide about one delivery and carry it out. One of the three places that catch everything."""

@@ -246,7 +246,8 @@ class Refusal:
         for key, value in error.trailing_metadata() or ():
             if key == rpc_status.GRPC_DETAILS_METADATA_KEY:
                 status.ParseFromString(value)
-        for packed in status.details:
+        self.details = list(status.details)
+        for packed in self.details:
             info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
             if packed.Unpack(info):
                 self.reason, self.metadata = info.reason, dict(info.metadata)

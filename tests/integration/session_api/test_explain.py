@@ -54,7 +54,7 @@ async def test_a_session_waits_because_every_slot_is_busy_and_others_are_before_
     await present(api, "w2", slots=1, busy=1)
     explained = await explain(api, session.session_id)
     assert list(explained.sentences) == [
-        f"It waits: all 3 slots of pool {POOL} are busy, and 1 session waits before it."
+        f"It waits: all 3 slots of pool {POOL} are busy, and 1 session of class standard waits before it."
     ]
     assert (explained.workers, explained.free_slots) == (2, 0)
 

@@ -17,8 +17,12 @@ from milepost.event.v1.record_pb2 import EventBatch
 from runtime.broker import connect, ensure_streams, jetstream
 from runtime.database import open_database
 from runtime.errors import CallRefused
+from runtime.work_queue import DEFAULT_CLASS, Line
 from session_api.application.admission import Admission
+from session_api.application.place_orders import PlaceOrders
 from session_api.application.reconcile_orders import ReconcileOrders
+from session_api.gateways.quotas_sql import Quotas
+from session_api.gateways.request_ids import Asked
 from session_api.gateways.sessions_sql import Sessions
 from session_api.gateways.work_orders import WorkOrders
 from session_api.main import MIGRATIONS
@@ -28,6 +32,7 @@ from session_log.writer import LogWriter, Place
 pytestmark = pytest.mark.any_database
 
 TENANT, POOL = "t", "p"
+LINE = Line(POOL, DEFAULT_CLASS, TENANT)
 
 
 @pytest.fixture
@@ -45,6 +50,10 @@ async def sessions(tmp_path: Path) -> AsyncIterator[Sessions]:
         yield Sessions(engine)
 
 
+def place(js: JetStreamContext, sessions: Sessions) -> PlaceOrders:
+    return PlaceOrders(WorkOrders(js, lease_s=10), sessions, Quotas(sessions._engine, sessions))
+
+
 async def orders_waiting(js: JetStreamContext) -> int:
     return (await js.stream_info("WORK")).state.messages
 
@@ -58,25 +67,25 @@ async def know(sessions: Sessions, name: str, *, ended: bool = False) -> None:
 
 async def test_publishing_an_order_twice_is_one_order(js: JetStreamContext) -> None:
     orders = WorkOrders(js, lease_s=10)
-    await asyncio.gather(*(orders.publish(tenant=TENANT, session_id="s", pool=POOL) for _ in range(5)))
+    await asyncio.gather(*(orders.publish(LINE, "s") for _ in range(5)))
     assert await orders_waiting(js) == 1
 
 
 async def test_an_order_that_is_being_worked_on_is_still_the_only_one(js: JetStreamContext) -> None:
     orders = WorkOrders(js, lease_s=10)
-    await orders.publish(tenant=TENANT, session_id="s", pool=POOL)
+    await orders.publish(LINE, "s")
     subscription = await js.pull_subscribe_bind("p-standard-t", stream="WORK")
     (delivery,) = await subscription.fetch(1)
-    await orders.publish(tenant=TENANT, session_id="s", pool=POOL)
+    await orders.publish(LINE, "s")
     assert await orders_waiting(js) == 1
     await delivery.ack_sync()
-    await orders.publish(tenant=TENANT, session_id="s", pool=POOL)
+    await orders.publish(LINE, "s")
     assert await orders_waiting(js) == 1
 
 
 async def test_more_than_a_thousand_orders_can_be_out_at_once(js: JetStreamContext) -> None:
     orders = WorkOrders(js, lease_s=60)
-    await asyncio.gather(*(orders.publish(tenant=TENANT, session_id=f"s{n}", pool=POOL) for n in range(1100)))
+    await asyncio.gather(*(orders.publish(LINE, f"s{n}") for n in range(1100)))
     subscription = await js.pull_subscribe_bind("p-standard-t", stream="WORK")
     out = 0
     while out < 1100:
@@ -89,7 +98,7 @@ async def test_a_lost_order_is_published_again_and_an_ended_session_gets_none(
 ) -> None:
     await know(sessions, "waits")
     await know(sessions, "ended", ended=True)
-    reconciling = asyncio.create_task(ReconcileOrders(sessions, WorkOrders(js, lease_s=10), period_s=0.05)())
+    reconciling = asyncio.create_task(ReconcileOrders(sessions, place(js, sessions), period_s=0.05)())
     async with asyncio.timeout(10):
         while not await orders_waiting(js):
             await asyncio.sleep(0.01)
@@ -105,7 +114,7 @@ async def test_a_lost_order_is_published_again_and_an_ended_session_gets_none(
 async def test_the_reconciler_outlives_a_broker_that_restarts(
     js: JetStreamContext, sessions: Sessions, broker: Broker
 ) -> None:
-    reconciling = asyncio.create_task(ReconcileOrders(sessions, WorkOrders(js, lease_s=10), period_s=0.05)())
+    reconciling = asyncio.create_task(ReconcileOrders(sessions, place(js, sessions), period_s=0.05)())
     await broker.restart()
     await know(sessions, "waits")
     async with asyncio.timeout(20):
@@ -144,10 +153,10 @@ async def test_a_broker_that_is_away_is_said_to_be_away(js: JetStreamContext, br
 
 
 async def test_a_request_id_names_one_request_for_ever(sessions: Sessions) -> None:
-    uses = await asyncio.gather(*(sessions.remember(TENANT, "r", f"session-{n}", bytes([n])) for n in range(10)))
+    uses = await asyncio.gather(*(sessions.remember(TENANT, Asked("r", f"session-{n}", bytes([n]))) for n in range(10)))
     assert len({use.session_id for use in uses}) == 1
-    assert await sessions.remember(TENANT, "r", "later", b"later") == uses[0]
-    assert (await sessions.remember("other", "r", "theirs", b"")).session_id == "theirs"
+    assert await sessions.remember(TENANT, Asked("r", "later", b"later")) == uses[0]
+    assert (await sessions.remember("other", Asked("r", "theirs", b""))).session_id == "theirs"
 
 
 async def test_a_read_waits_for_the_event_it_was_promised(sessions: Sessions) -> None:

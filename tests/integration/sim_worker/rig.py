@@ -17,7 +17,6 @@ from broker import Broker, running_broker
 from event_store import main as event_store
 from event_store.settings import EventStoreSettings
 from milepost.blob.v1.blob_service_pb2_grpc import BlobServiceStub
-from milepost.dispatch.v1.dispatch_pb2 import WorkOrder
 from milepost.event.v1.event_pb2 import CommandRequested, Event, ForkPast, SessionCreated
 from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
 from milepost.event.v1.record_pb2 import Record
@@ -26,14 +25,15 @@ from milepost.intervention.v1.intervention_pb2 import Place as NetPlace
 from milepost.scenario.v1.scenario_pb2 import Scene
 from milepost.session.v1.session_pb2 import SessionSpec
 from runtime.blobs import Blobs
-from runtime.broker import binding, connect, disconnect, jetstream, subject
+from runtime.broker import connect, disconnect, jetstream
 from runtime.process import Lifetime
 from runtime.settings import DEFAULT_TENANT
-from runtime.work_queue import WORK_CLASS
+from runtime.work_queue import DEFAULT_CLASS, Line
 from scenario.demo import demo_directory
 from scenario.inspect import inspect
 from scenario.model import Manifest, ScenarioFile
 from scenario.wire import scene_to_proto
+from session_api.gateways.work_orders import WorkOrders
 from session_log.broker_log import read_tail
 from session_log.codec import SIMULATION_KINDS, event_kind, events, payload_of, record
 from session_log.domain.fold import SessionLife
@@ -44,6 +44,8 @@ from sim_worker import main as sim_worker
 from sim_worker.settings import SimWorkerSettings
 
 POOL = "sumo-1_28_0"
+LINE = Line(POOL, DEFAULT_CLASS, DEFAULT_TENANT)
+LEASE_S = 2.0
 PATIENCE_S = 60.0
 CONFIG = "milton.sumocfg"
 # Of the bundled city's seven o'clock, s.
@@ -77,7 +79,7 @@ class Rig:
             event_store=self._store,
             work_dir=self._folder / name,
             worker_id=name,
-            **{"slots": 2, "lease_s": 2.0, **settings},  # type: ignore[arg-type]
+            **{"slots": 2, "lease_s": LEASE_S, **settings},  # type: ignore[arg-type]
         )
         async with _serving(sim_worker.serve, wanted) as lifetime:
             yield lifetime
@@ -142,11 +144,9 @@ class Rig:
         await self.append(session_id, command)
         return command.command_id
 
-    async def order(self, session_id: str) -> None:
+    async def order(self, session_id: str, line: Line | None = None) -> None:
         """Publish the work order."""
-        name = subject(WorkOrder, pool=POOL, **{"class": WORK_CLASS}, tenant=DEFAULT_TENANT, session=session_id)
-        order = WorkOrder(tenant=DEFAULT_TENANT, session_id=session_id)
-        await self.js.publish(name, order.SerializeToString(), stream=binding(WorkOrder).stream)
+        await WorkOrders(self.js, lease_s=LEASE_S).publish(line or LINE, session_id)
 
     async def log(self, session_id: str) -> list[Event]:
         """All events; fails unless their numbers are gap-free from 1."""

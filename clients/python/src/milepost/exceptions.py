@@ -7,7 +7,7 @@
     ├── FailedPrecondition         INVALID_TRANSITION, COMMAND_REJECTED
     ├── OutOfRange                 CURSOR_TOO_OLD, CURSOR_BEYOND_HEAD, TIME_NOT_REACHED
     ├── Aborted                    CONTENDED, ETAG_MISMATCH
-    ├── ResourceExhausted          LOG_FULL, WATCHER_TOO_SLOW
+    ├── ResourceExhausted          QUOTA_EXCEEDED, LOG_FULL, WATCHER_TOO_SLOW
     ├── Unavailable                BROKER_UNAVAILABLE, STORE_UNAVAILABLE, NOT_STORED_YET, DRAINING, NO_WORKER …;
     │                              UNREACHABLE
     ├── DeadlineExceeded           DEADLINE_EXCEEDED
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import grpc
-from google.rpc import error_details_pb2
+from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 
@@ -147,20 +147,35 @@ _FAMILIES: dict[grpc.StatusCode, type[MilepostError]] = {
     grpc.StatusCode.PERMISSION_DENIED: Denied,
     grpc.StatusCode.UNAUTHENTICATED: Denied,
 }
-# Our servers send ErrorInfo with every refusal. One of these without it was made by the transport.
+# One of these without ErrorInfo was made by the transport.
 _BROKEN_TRANSPORT = {grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN}
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> MilepostError:
     """The typed form of a failed call."""
     code = error.code()
+    status = rpc_status.from_call(cast(grpc.Call, error)) or status_pb2.Status()
+    typed = _typed(code, error.details() or code.name, status)
+    # Our servers send ErrorInfo with every refusal.
+    refused = any(detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR) for detail in status.details)
+    if not refused and (code is grpc.StatusCode.UNAVAILABLE or code in _BROKEN_TRANSPORT):
+        return Unavailable(UNREACHABLE, typed.message)
+    return typed
+
+
+def from_status(status: status_pb2.Status) -> MilepostError:
+    """The typed form of a status within an answer: what became of one item of a batch."""
+    code = next((code for code in grpc.StatusCode if code.value[0] == status.code), grpc.StatusCode.UNKNOWN)
+    return _typed(code, status.message, status)
+
+
+def _typed(code: grpc.StatusCode, message: str, status: status_pb2.Status) -> MilepostError:
+    """With the reason of the server's refusal where it sent one, else the name of the code."""
     reason, metadata, violations, retry_after_s = code.name, {}, [], None
-    status = rpc_status.from_call(cast(grpc.Call, error))
-    refused = False
-    for detail in status.details if status is not None else ():
+    for detail in status.details:
         if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
             info = error_details_pb2.ErrorInfo.FromString(detail.value)
-            reason, metadata, refused = info.reason, dict(info.metadata), True
+            reason, metadata = info.reason, dict(info.metadata)
         elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
             fields = error_details_pb2.BadRequest.FromString(detail.value).field_violations
             violations = [Violation(field=v.field, description=v.description) for v in fields]
@@ -168,12 +183,4 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> MilepostError:
             delay = error_details_pb2.RetryInfo.FromString(detail.value).retry_delay
             retry_after_s = delay.ToTimedelta().total_seconds()
     family = _FAMILIES.get(code, ServerFault)
-    if not refused and (code is grpc.StatusCode.UNAVAILABLE or code in _BROKEN_TRANSPORT):
-        family, reason = Unavailable, UNREACHABLE
-    return family(
-        reason,
-        error.details() or code.name,
-        metadata=metadata,
-        violations=violations,
-        retry_after_s=retry_after_s,
-    )
+    return family(reason, message, metadata=metadata, violations=violations, retry_after_s=retry_after_s)

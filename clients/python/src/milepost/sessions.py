@@ -1,5 +1,6 @@
 """Sessions: create, look up, wait for, ask about. What they can be told to do is in session_commands.py."""
 
+import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
@@ -8,6 +9,7 @@ from milepost.connection import Connection
 from milepost.event.v1.event_pb2 import Event, EventKind
 from milepost.event.v1.event_service_pb2 import Terminal
 from milepost.events import Events
+from milepost.exceptions import MilepostError, from_status
 from milepost.lineage import Family, family_of
 from milepost.session.v1 import session_service_pb2 as pb
 from milepost.session.v1.session_pb2 import Engine, Session, SessionSpec, SessionState
@@ -36,6 +38,8 @@ _TURNS = (
     EventKind.EVENT_KIND_SESSION_FAILED,
     EventKind.EVENT_KIND_SESSION_CANCELLED,
 )
+# Sessions created in one call, at most.
+BATCH = 1000
 # What a question that has to be simulated may take, s: as long as a day of a large city at bare SUMO's speed.
 REPLAY_TIMEOUT_S = 3600.0
 
@@ -55,10 +59,12 @@ class Sessions(SessionCommands):
         display_name: str = "",
         labels: Mapping[str, str] | None = None,
         create_only: bool = False,
+        wait_for_quota: bool = False,
         request_id: str | None = None,
     ) -> Session:
         """Create a session and, unless `create_only`, queue it. It is durable when this returns.
 
+        `wait_for_quota`: where the tenant has as many sessions as it may, it is taken and waits.
         `request_id` (UUID) names the wish: give your own when a retry may come from another process.
         """
         request = pb.CreateSessionRequest(
@@ -68,8 +74,29 @@ class Sessions(SessionCommands):
             labels=labels,
             spec=spec,
             create_only=create_only,
+            wait_for_quota=wait_for_quota,
         )
         return (await self._call(self._stub.CreateSession, request)).session
+
+    async def create_many(
+        self, requests: Sequence[pb.CreateSessionRequest], *, request_id: str | None = None
+    ) -> list[Session | MilepostError]:
+        """Create any number of sessions, BATCH at a time; for each, in order, the session or why it was refused.
+
+        Sessions come without `spec` and `scene`. `request_id` (UUID) names the whole wish: all of it again returns the
+        same sessions. Raises MilepostError when nothing of a batch was tried; those before it are created.
+        """
+        wish = uuid.UUID(wish_id(request_id))
+        created: list[Session | MilepostError] = []
+        for first in range(0, len(requests), BATCH):
+            batch = pb.BatchCreateSessionsRequest(
+                request_id=str(uuid.uuid5(wish, str(first))), requests=requests[first : first + BATCH]
+            )
+            answer = await self._call(self._stub.BatchCreateSessions, batch)
+            created += [
+                from_status(one.error) if one.WhichOneof("result") == "error" else one.session for one in answer.results
+            ]
+        return created
 
     async def create_demo(
         self,

@@ -15,6 +15,7 @@ from milepost.cli import (
     lifecycle,
     places,
     questions,
+    quota,
     report,
     run,
     scenarios,
@@ -93,4 +94,5 @@ add_command(admin_app, "gc", admin.gc)
 add_command(admin_app, "retention", admin.retention)
 add_command(admin_app, "rebuild", admin.rebuild)
 admin_app.command("token")(account.mint)
+add_command(admin_app, "quota", quota.quota)
 app.add_typer(admin_app, name="admin", rich_help_panel=SERVE)

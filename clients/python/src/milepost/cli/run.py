@@ -13,10 +13,19 @@ from milepost.checkpoint.v1.checkpoint_pb2 import CheckpointPolicy, RecoveryPoli
 from milepost.cli.command import Target, console, fail_line
 from milepost.cli.json_form import json_line
 from milepost.cli.progress import display, follow
+from milepost.cli.scheduling import MAX_SESSIONS, scheduling_of, seeds_of
 from milepost.cli.tables import failure_lines, finding_line, results_table, state_word
 from milepost.client import Milepost
 from milepost.scenario.v1.scenario_pb2 import SumoOption
-from milepost.session.v1.session_pb2 import Engine, PhaseKind, PlannedPhase, Session, SessionSpec, SessionState
+from milepost.session.v1.session_pb2 import (
+    Engine,
+    PhaseKind,
+    PlannedPhase,
+    Session,
+    SessionSpec,
+    SessionState,
+)
+from milepost.session.v1.session_service_pb2 import CreateSessionRequest
 
 # SUMO's own, so that a run is what `sumo -c` would have been.
 DEFAULT_SEED = 23423
@@ -35,6 +44,8 @@ _PHASE = re.compile(rf"(?:(?P<name>[^=]+)=)?(?P<kind>{'|'.join(PHASE_KINDS)}):(?
 # The contract's limit on a pace that is not `max`.
 _FASTEST = 1e6
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+# Sessions that are named when they are left to themselves.
+_MAX_GOING_ON = 5
 # Notes about a scenario that are shown; all are in `scenarios validate`.
 _MAX_WARNINGS = 5
 
@@ -124,9 +135,22 @@ async def run(
         str | None, typer.Option(metavar="FACTOR", help="Simulated seconds per second from its begin on.")
     ] = None,
     paused: Annotated[bool, typer.Option("--paused", help="Stand before the first step until told to go on.")] = False,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="SEEDS", help="A session for each: 1..100, or 1,2,7, or both.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, max=MAX_SESSIONS, help="So many sessions, seeds from --seed on.")] = 1,
+    pool: Annotated[str, typer.Option(help="Pool whose workers run it; by default the server's own.")] = "",
+    class_: Annotated[str | None, typer.Option("--class", help="interactive, standard or batch.")] = None,
+    priority: Annotated[str | None, typer.Option(help="high, normal or low, among your own of a class.")] = None,
+    wait_for_quota: Annotated[
+        bool, typer.Option("--wait-for-quota", help="Wait for the quota of sessions instead of being refused.")
+    ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Leave as soon as the session is created.")] = False,
 ) -> None:
-    """Run a scenario and follow it to its end. Exit code 0 only when it completed."""
+    """Run a scenario, once or with many seeds, and follow it to its end. Exit code 0 only when all completed."""
+    all_seeds = seeds_of(seeds) if seeds is not None else list(range(seed, seed + count))
+    if session_id and len(all_seeds) > 1:
+        raise typer.BadParameter("is for one session", param_hint="--id")
     spec = SessionSpec(
         seed=seed,
         engine=engine_of(engine),
@@ -140,17 +164,26 @@ async def run(
         plan=None if plan is None else plan_of(plan),
         pace=0.0 if pace is None else pace_of(pace),
         start_paused=paused,
+        scheduling=scheduling_of(pool=pool, work_class=class_, priority=priority),
     )
     async with target.client() as client:
         spec.scenario_digest = await _scenario(client, target, path)
-        session = await client.sessions.create(
-            spec, session_id=session_id, display_name=name or Path(path).resolve().stem
-        )
+        display_name = name or Path(path).resolve().stem
+        if len(all_seeds) == 1:
+            spec.seed = all_seeds[0]
+            sessions = [
+                await client.sessions.create(
+                    spec, session_id=session_id, display_name=display_name, wait_for_quota=wait_for_quota
+                )
+            ]
+        else:
+            wanted = CreateSessionRequest(spec=spec, display_name=display_name, wait_for_quota=wait_for_quota)
+            sessions = await _create_all(client, wanted, all_seeds)
         if not detach:
-            session = await _to_the_end(client, target, session)
-    print_outcome(target, [session])
+            sessions = await _to_the_end(client, target, sessions)
+    print_outcome(target, sessions)
     if not detach:
-        leave_unless_completed([session])
+        leave_unless_completed(sessions)
 
 
 def leave_unless_completed(sessions: list[Session]) -> None:
@@ -190,14 +223,37 @@ async def _scenario(client: Milepost, target: Target, path: str) -> str:
     return scenario.digest
 
 
-async def _to_the_end(client: Milepost, target: Target, session: Session) -> Session:
+async def _create_all(client: Milepost, wanted: CreateSessionRequest, seeds: list[int]) -> list[Session]:
+    """A session for each seed. One that is refused fails the command; those that were created go on."""
+    requests = []
+    for seed in seeds:
+        request = CreateSessionRequest()
+        request.CopyFrom(wanted)
+        request.spec.seed, request.display_name = seed, f"{wanted.display_name}, seed {seed}"
+        requests.append(request)
+    created = await client.sessions.create_many(requests)
+    sessions = [one for one in created if isinstance(one, Session)]
+    refused = [one for one in created if not isinstance(one, Session)]
+    if refused:
+        fail_line(f"{len(refused)} of {len(created)} sessions were refused, for example: {refused[0]}")
+        for session in sessions:
+            sys.stderr.write(f"session {session.session_id} goes on\n")
+        raise typer.Exit(1)
+    return sessions
+
+
+async def _to_the_end(client: Milepost, target: Target, sessions: list[Session]) -> list[Session]:
     with ExitStack() as stack:
+        shown = display(quiet=target.json, stack=stack)
         try:
-            return await follow(client, session, display(quiet=target.json, stack=stack))
+            return await asyncio.gather(*(follow(client, session, shown) for session in sessions))
         except asyncio.CancelledError:
             stack.close()
-            sys.stderr.write(
-                f"session {session.session_id} goes on; watch it with: milepost sessions watch {session.session_id}, "
-                f"end it with: milepost sessions cancel {session.session_id}\n"
-            )
+            for session in sessions[:_MAX_GOING_ON]:
+                sys.stderr.write(
+                    f"session {session.session_id} goes on; watch it with: milepost sessions watch "
+                    f"{session.session_id}, end it with: milepost sessions cancel {session.session_id}\n"
+                )
+            if len(sessions) > _MAX_GOING_ON:
+                sys.stderr.write(f"and {len(sessions) - _MAX_GOING_ON} more: milepost sessions list\n")
             raise
