@@ -1,11 +1,10 @@
-"""Fixtures for every folder: a real broker, and a patient wait for conditions."""
+"""Fixtures for every folder: a temporary folder, a real broker."""
 
-import asyncio
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from broker import Broker, running_broker
 from databases import KINDS
-
-PATIENCE_S = 30.0
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -56,10 +53,3 @@ async def broker(tmp_path: Path) -> AsyncIterator[Broker]:
     """A nats-server of this test's own."""
     async with running_broker(tmp_path / "broker") as running:
         yield running
-
-
-async def eventually(condition: Callable[[], object], *, timeout_s: float = PATIENCE_S) -> None:
-    """Wait until a condition holds; TimeoutError when it does not in time."""
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.01)

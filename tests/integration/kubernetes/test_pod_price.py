@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from structlog.testing import capture_logs
 
-from conftest import eventually
+from eventually import eventually
 from sim_worker.application.price_pod import PricePod
 from sim_worker.gateways.own_pod import OwnPod, PodNotPatched
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from conftest import eventually
+from eventually import eventually
 from sim_worker.application.leave_when_idle import leave_when_idle
 
 
