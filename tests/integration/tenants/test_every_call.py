@@ -20,6 +20,7 @@ from milepost.event.v1 import event_service_pb2 as event
 from milepost.event.v1.export_pb2 import EXPORT_FORMAT_CSV, ExportEventsRequest
 from milepost.event.v1.metrics_pb2 import QueryMetricsRequest
 from milepost.event.v1.session_set_pb2 import SessionSet
+from milepost.exceptions import from_status
 from milepost.intervention.v1.intervention_pb2 import Intervention, Place, SetSpeedLimit
 from milepost.scenario.v1 import scenario_service_pb2 as scenario
 from milepost.scenario.v1.scenario_pb2 import ScenarioFile
@@ -88,7 +89,7 @@ _SPEED = Intervention(set_speed_limit=SetSpeedLimit(place=Place(edge_ids=["e"]),
 _ADMIN_ONLY = (unseen("NOT_PERMITTED", grpc.StatusCode.PERMISSION_DENIED),) * 2
 
 
-def _created(its: Belongings) -> Message:
+def _created(its: Belongings) -> session.CreateSessionRequest:
     return session.CreateSessionRequest(spec=SessionSpec(scenario_digest=its.scenario_digest), create_only=True)
 
 
@@ -114,6 +115,11 @@ def _stored_events(outcome: Outcome) -> list[Any]:
 ROWS: dict[str, Row] = {
     # Sessions
     "SessionService.CreateSession": Row(_created, unseen("SCENARIO_NOT_FOUND"), answered(lambda it: it.session)),
+    "SessionService.BatchCreateSessions": Row(
+        lambda its: session.BatchCreateSessionsRequest(requests=[_created(its)]),
+        answered(lambda it: from_status(it.results[0].error).reason == "SCENARIO_NOT_FOUND"),
+        answered(lambda it: it.results[0].session.session_id),
+    ),
     "SessionService.CreateDemoSession": Row(
         lambda its: session.CreateDemoSessionRequest(),
         answered(lambda it: it.session.session_id),
@@ -219,6 +225,9 @@ ROWS: dict[str, Row] = {
     "StoreAdminService.CleanUp": Row(lambda its: admin.CleanUpRequest(dry_run=True), *_ADMIN_ONLY),
     "SessionAdminService.RebuildSessions": Row(lambda its: admin.RebuildSessionsRequest(), *_ADMIN_ONLY),
     "SessionAdminService.ApplyRetention": Row(lambda its: admin.ApplyRetentionRequest(dry_run=True), *_ADMIN_ONLY),
+    "SessionAdminService.SetQuota": Row(lambda its: admin.SetQuotaRequest(tenant="north"), *_ADMIN_ONLY),
+    "SessionAdminService.GetQuota": Row(lambda its: admin.GetQuotaRequest(tenant="north"), *_ADMIN_ONLY),
+    "SessionAdminService.ListQuotas": Row(lambda its: admin.ListQuotasRequest(), *_ADMIN_ONLY),
 }
 
 

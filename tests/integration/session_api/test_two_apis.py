@@ -1,0 +1,241 @@
+"""Two session APIs on one PostgreSQL: whatever is asked of both happens once, whatever one answers the other knows."""
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+from running_api import PATIENCE_S, Api, running_api
+
+from broker import Broker, running_broker
+from databases import KINDS, SQLITE, chosen, url_of
+from milepost.admin.v1 import admin_service_pb2 as admin
+from milepost.session.v1 import session_service_pb2 as pb
+from milepost.session.v1.session_pb2 import SessionSpec
+from milepost.session.v1.session_service_pb2_grpc import SessionServiceStub
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TENANT = "default"
+START_S = 60.0
+POSTGRES = [kind for kind in KINDS if kind != SQLITE]
+
+
+@pytest.fixture(scope="module", params=POSTGRES, autouse=True)
+def database(request: pytest.FixtureRequest) -> Any:
+    """SQLite is for one process."""
+    with chosen(request.param):
+        yield request.param
+
+
+class Pair:
+    """One API in this process, the other in one of its own: that one is killed."""
+
+    def __init__(self, api: Api, nats_url: str, folder: Path) -> None:
+        self.api, self._nats_url, self._folder = api, nats_url, folder
+        self.process: asyncio.subprocess.Process | None = None
+        self.other: Any = None
+        self._channel: grpc.aio.Channel | None = None
+
+    @property
+    def both(self) -> tuple[Any, Any]:
+        """Stubs."""
+        return self.api.sessions, self.other
+
+    async def start(self) -> None:
+        """Start the other, unless it runs."""
+        if self.process is not None and self.process.returncode is None:
+            return
+        ready = self._folder / "other.json"
+        ready.unlink(missing_ok=True)
+        settings = {
+            "NATS_URL": self._nats_url,
+            "EVENT_STORE": self.api.store.address,
+            "DATABASE_URL": url_of(self._folder / "api" / "api.db"),
+            "LISTEN": "127.0.0.1:0",
+            "METRICS_LISTEN": "127.0.0.1:0",
+            "READY_FILE": str(ready),
+            "RECONCILE_S": "0.5",
+        }
+        with (self._folder / "other.log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "session_api"),
+                env={**os.environ, **{f"MILEPOST_{name}": value for name, value in settings.items()}},
+                stdout=log,
+                stderr=log,
+            )
+        async with asyncio.timeout(START_S):
+            while not ready.exists():
+                assert self.process.returncode is None, (self._folder / "other.log").read_text()
+                await asyncio.sleep(0.02)
+        self._channel = grpc.aio.insecure_channel(json.loads(ready.read_text())["address"])
+        self.other = SessionServiceStub(self._channel)
+
+    async def kill(self) -> None:
+        """As a crash would."""
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
+        if self._channel is not None:
+            await self._channel.close()
+
+    def wanted(self, **fields: Any) -> pb.CreateSessionRequest:
+        """A request for a session of the demo city."""
+        return pb.CreateSessionRequest(spec=SessionSpec(scenario_digest=self.api.scenario_digest), **fields)
+
+    async def ordered(self) -> Counter[str]:
+        """Orders, by session."""
+        info = await self.api.js.stream_info("WORK", subjects_filter="milepost.work.>")
+        return Counter(name.rpartition(".")[2] for name in info.state.subjects or {})
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(database: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
+    folder = tmp_path_factory.mktemp("pair")
+    async with (
+        running_broker(folder / "nats") as broker,
+        running_api(folder / "api", broker.url, reconcile_s=0.5) as api,
+    ):
+        assert isinstance(broker, Broker)
+        await api.create(create_only=True)
+        made = Pair(api, broker.url, folder)
+        try:
+            yield made
+        finally:
+            with contextlib.suppress(AssertionError):
+                await made.kill()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def pair(stage: Pair) -> Pair:
+    """Both run."""
+    await stage.start()
+    return stage
+
+
+async def test_the_same_create_at_both_makes_one_session(pair: Pair) -> None:
+    asked = [pair.wanted(request_id=str(uuid.uuid4()), display_name=f"n{number}") for number in range(25)]
+    answers = await asyncio.gather(*(stub.CreateSession(request) for request in asked for stub in pair.both))
+    names = [answer.session.session_id for answer in answers]
+    assert names[::2] == names[1::2]
+    assert len(set(names)) == len(asked)
+    for name in names[::2]:
+        kinds = await pair.api.kinds(name)
+        assert kinds == ["session_created"]
+    assert {name: (await pair.ordered())[name] for name in names} == dict.fromkeys(names, 1)
+    # A name that only one of two requests can have.
+    rivals = [pair.wanted(session_id="rival", request_id=str(uuid.uuid4())) for _ in range(2)]
+    calls = [stub.CreateSession(request) for stub, request in zip(pair.both, rivals, strict=True)]
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    refused = [one.code() for one in outcomes if isinstance(one, grpc.aio.AioRpcError)]
+    assert refused == [grpc.StatusCode.ALREADY_EXISTS]
+
+
+async def test_the_same_batch_at_both_makes_its_sessions_once(pair: Pair) -> None:
+    for _ in range(3):
+        batch = pb.BatchCreateSessionsRequest(request_id=str(uuid.uuid4()), requests=[pair.wanted()] * 60)
+        answers = await asyncio.gather(*(stub.BatchCreateSessions(batch) for stub in pair.both))
+        ids = [[result.session.session_id for result in answer.results] for answer in answers]
+        assert ids[0] == ids[1]
+        assert len(set(ids[0])) == 60
+        assert "" not in ids[0]
+
+
+async def test_what_one_answered_the_other_knows(pair: Pair) -> None:
+    here, there = pair.both
+    created = (await there.CreateSession(pair.wanted())).session
+    request = pb.GetSessionRequest(session_id=created.session_id, min_seq=created.seq)
+    assert (await here.GetSession(request)).session.state == created.state
+    suspended = (await here.SuspendSession(pb.SuspendSessionRequest(session_id=created.session_id))).session
+    resumed = (await there.ResumeSession(pb.ResumeSessionRequest(session_id=created.session_id))).session
+    assert resumed.seq > suspended.seq
+    cancelled = await here.CancelSession(pb.CancelSessionRequest(session_id=created.session_id))
+    assert cancelled.session.HasField("end_time")
+
+
+async def test_commands_through_both_stand_in_the_log_once_each(pair: Pair) -> None:
+    worker = await pair.api.running(to_step=20)
+    request_ids = [str(uuid.uuid4()) for _ in range(10)]
+
+    async def pin(stub: Any, number: int, request_id: str) -> None:
+        update = pb.UpdateSessionRequest(session_id=worker.session_id, request_id=request_id, labels={"n": str(number)})
+        update.update_mask.paths.append("labels")
+        await stub.UpdateSession(update)
+
+    calls = [pin(stub, number, name) for number, name in enumerate(request_ids) for stub in pair.both]
+    await asyncio.gather(*calls)
+    asked = Counter(
+        event.command_requested.command_id
+        for event in await pair.api.events(worker.session_id)
+        if event.HasField("command_requested")
+    )
+    assert asked == dict.fromkeys(request_ids, 1)
+    sessions = [
+        (await stub.GetSession(pb.GetSessionRequest(session_id=worker.session_id))).session for stub in pair.both
+    ]
+    assert sessions[0].etag == sessions[1].etag
+
+
+async def test_no_quota_is_passed_by_asking_both(pair: Pair) -> None:
+    used = (await pair.api.admin.GetQuota(admin.GetQuotaRequest(tenant=TENANT))).usage
+    quota = admin.Quota(sessions=used.sessions + 9, slots=used.slots + 4)
+    await pair.api.admin.SetQuota(admin.SetQuotaRequest(tenant=TENANT, quota=quota))
+    try:
+        calls = [stub.CreateSession(pair.wanted()) for _ in range(15) for stub in pair.both]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        refused = [one.code() for one in outcomes if isinstance(one, grpc.aio.AioRpcError)]
+        assert refused == [grpc.StatusCode.RESOURCE_EXHAUSTED] * 21
+        # Both look after what waits, all the time.
+        for _ in range(10):
+            assert sum((await pair.ordered()).values()) == used.slots + 4
+            await asyncio.sleep(0.1)
+    finally:
+        await pair.api.admin.SetQuota(admin.SetQuotaRequest(tenant=TENANT, quota=admin.Quota()))
+
+
+async def test_a_killed_api_loses_nothing_that_it_acknowledged_and_doubles_nothing(pair: Pair) -> None:
+    acknowledged: dict[str, str] = {}
+    broken: list[tuple[grpc.StatusCode, pb.CreateSessionRequest]] = []
+
+    async def caller() -> None:
+        while True:
+            request = pair.wanted(request_id=str(uuid.uuid4()))
+            try:
+                answer = await pair.other.CreateSession(request)
+            except grpc.aio.AioRpcError as error:
+                broken.append((error.code(), request))
+                return
+            acknowledged[request.request_id] = answer.session.session_id
+
+    callers = [asyncio.create_task(caller()) for _ in range(20)]
+    async with asyncio.timeout(PATIENCE_S):
+        while len(acknowledged) < 60:
+            await asyncio.sleep(0.01)
+    await pair.kill()
+    await asyncio.gather(*callers)
+    # Those that broke off are asked for again, at the one that is left.
+    again = [(await pair.api.sessions.CreateSession(request)).session.session_id for _, request in broken]
+    assert {code for code, _ in broken} == {grpc.StatusCode.UNAVAILABLE}
+    names = [*acknowledged.values(), *again]
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert (await pair.api.get(name)).session_id == name
+        assert await pair.api.kinds(name) == ["session_created"]
+    # Also those whose API died before it queued them.
+    async with asyncio.timeout(PATIENCE_S):
+        while not set(names) <= set(await pair.ordered()):
+            await asyncio.sleep(0.05)
+    # The other comes back to where everything is known.
+    await pair.start()
+    listed = await pair.other.ListSessions(pb.ListSessionsRequest(page_size=500))
+    assert set(names) <= {session.session_id for session in listed.sessions} or listed.next_page_token
