@@ -86,10 +86,11 @@ def _role_needed(method: str) -> str | None:
     """The role that the contract asks for."""
     _, service, name = method.split("/")
     try:
-        found = Default().FindServiceByName(service).methods_by_name[name]
+        found = Default().FindServiceByName(service)
+        own = found.methods_by_name[name].GetOptions().Extensions[options_pb2.access]
     except KeyError:
         return None
-    return _ROLES.get(found.GetOptions().Extensions[options_pb2.access])
+    return _ROLES.get(own or found.GetOptions().Extensions[options_pb2.service_access])
 
 
 @functools.lru_cache(maxsize=1024)

@@ -12,7 +12,7 @@ import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
-from guarded_stack import Caller, Guarded, Outcome, methods
+from guarded_stack import CALL_S, Caller, Guarded, Outcome, methods
 
 from milepost.admin.v1 import admin_service_pb2 as admin
 from milepost.blob.v1 import blob_service_pb2 as blob
@@ -29,6 +29,8 @@ from milepost.session.v1.statistics_pb2 import GetStatisticsRequest
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+# How long the owner of a session waits for a worker, of which there is none, seconds.
+ACCEPTED_S = 5.0
 TINY = Path(__file__).parents[2] / "unit" / "scenario" / "tiny"
 
 
@@ -48,6 +50,7 @@ class Row:
     request: Callable[[Belongings], Message | Sequence[Message]]
     foreign: Callable[[Outcome], bool]
     owner: Callable[[Outcome], bool]
+    patience_s: float = CALL_S
 
     def requests(self, belongings: Belongings) -> Sequence[Message]:
         made = self.request(belongings)
@@ -66,12 +69,13 @@ def answered(check: Callable[[Any], object]) -> Callable[[Outcome], bool]:
     return lambda outcome: outcome.code is grpc.StatusCode.OK and bool(check(outcome.response))
 
 
-def of_session(request: Callable[[str], Message], owner: Callable[[Outcome], bool] | None = None) -> Row:
+def of_session(request: Callable[[str], Message]) -> Row:
     """A request that names a session: whoever may see it is told anything but that it does not exist."""
     return Row(
         lambda its: request(its.session_id),
         unseen("SESSION_NOT_FOUND"),
-        owner or (lambda outcome: outcome.reason != "SESSION_NOT_FOUND" and outcome.code in _KNOWN),
+        lambda outcome: outcome.reason != "SESSION_NOT_FOUND" and outcome.code in _KNOWN,
+        patience_s=ACCEPTED_S,
     )
 
 
@@ -277,7 +281,7 @@ async def test_it_exists_for_its_owner(guarded: Guarded) -> None:
 
     async def ask(name: str, row: Row, session_id: str) -> tuple[str, Outcome] | None:
         # Nobody is there to carry commands out: those that wait for a worker were accepted.
-        outcome = await owner.call(name, *row.requests(replace(its, session_id=session_id)))
+        outcome = await owner.call(name, *row.requests(replace(its, session_id=session_id)), timeout_s=row.patience_s)
         return None if row.owner(outcome) else (name, outcome)
 
     asked = (ask(*one, session_id) for one, session_id in zip(ROWS.items(), names, strict=True))
