@@ -52,7 +52,13 @@ class Authentication:
         if self._required and self.is_open(method):
             return _NOBODY
         metadata = {key: str(value) for key, value in context.invocation_metadata() or ()}
-        identity = await self._proven(metadata, context) if self._required else _ANYBODY
+        if not self._required:
+            identity = _ANYBODY
+        elif self.is_open(method):
+            # Of no tenant: such a service has nothing of any.
+            identity = Identity("")
+        else:
+            identity = await self._proven(metadata, context)
         role = _role_needed(method)
         if role is not None and not identity.has(role):
             raise CallRefused(
