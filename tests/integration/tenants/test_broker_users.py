@@ -20,7 +20,7 @@ from broker import Broker, running_broker
 from databases import KINDS, chosen, url_of
 from milepost.client import Milepost
 from milepost.credentials import Credentials
-from milepost.session.v1.session_pb2 import SessionState
+from milepost.session.v1.session_pb2 import Session, SessionSpec, SessionState
 from session_api.settings import SessionApiSettings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -29,6 +29,8 @@ USERS = Path(__file__).parents[3] / "deploy" / "nats" / "users.conf"
 PASSWORD = "s3cret/@:%"
 ADDRESS_PASSWORD = "s3cret%2F%40%3A%25"
 PATIENCE_S = 100.0
+# When the demo city begins, s.
+BEGIN_S = 25200.0
 KEYS = {"auth_shared_key": USERS_KEY, "auth_service_key": SERVICES_KEY}
 
 
@@ -108,9 +110,8 @@ async def worker(guards: Guards, store: str, folder: Path) -> AsyncIterator[None
             await process.wait()
 
 
-async def test_a_session_runs_and_is_commanded_by_services_with_the_least_subjects(
-    guards: Guards, tmp_path: Path
-) -> None:
+async def test_two_tenants_are_served_by_services_with_the_least_subjects(guards: Guards, tmp_path: Path) -> None:
+    refused_before = len(guards.violations)
     with chosen(KINDS[0]):
         async with running_store(tmp_path / "store", guards.url("event_store"), **KEYS) as store:
             wanted = SessionApiSettings(
@@ -122,19 +123,33 @@ async def test_a_session_runs_and_is_commanded_by_services_with_the_least_subjec
                 ready_file=tmp_path / "api.json",
                 **KEYS,
             )
-            proof = Credentials(token("ada", tenant="default"))
             async with (
                 serving(wanted) as api,
                 worker(guards, store.address, tmp_path / "worker"),
-                Milepost.connect(api, store.address, credentials=proof) as client,
+                Milepost.connect(api, store.address, credentials=proof_of("north")) as north,
+                Milepost.connect(api, store.address, credentials=proof_of("south")) as south,
                 asyncio.timeout(PATIENCE_S),
             ):
-                session = await client.sessions.create_demo(seed=3, end_time_s=25260)
-                ended = await client.sessions.wait(session.session_id)
-                assert ended.state == SessionState.SESSION_STATE_COMPLETED
-                state = await client.sessions.state(session.session_id, sim_time_s=25230)
-                assert state.sim_time_s == 25230
-    assert guards.violations == []
+                # One name, two tenants, one worker.
+                ended = await asyncio.gather(*(run_rush(client, seed) for seed, client in enumerate((north, south), 1)))
+                assert [one.spec.seed for one in ended] == [1, 2]
+                assert ended[0].results.kpis != ended[1].results.kpis
+                assert (await north.sessions.state("rush", sim_time_s=BEGIN_S + 30)).sim_time_s == BEGIN_S + 30
+    assert guards.violations[refused_before:] == []
+
+
+def proof_of(tenant: str) -> Credentials:
+    return Credentials(token("ada", tenant=tenant))
+
+
+async def run_rush(client: Milepost, seed: int) -> Session:
+    """A minute of the demo city, watched to its end."""
+    demo = await client.sessions.create_demo(seed=seed, end_time_s=BEGIN_S + 1)
+    spec = SessionSpec(scenario_digest=demo.spec.scenario_digest, seed=seed, end_time_s=BEGIN_S + 60)
+    await client.sessions.create(spec, session_id="rush")
+    ended = await client.sessions.wait("rush")
+    assert ended.state == SessionState.SESSION_STATE_COMPLETED
+    return ended
 
 
 FOREIGN = {

@@ -97,7 +97,7 @@ _SPEED = Intervention(set_speed_limit=SetSpeedLimit(place=Place(edge_ids=["e"]),
 _ADMIN_ONLY = (unseen("NOT_PERMITTED", grpc.StatusCode.PERMISSION_DENIED),) * 2
 
 
-def _created(its: Belongings) -> Message:
+def _created(its: Belongings) -> session.CreateSessionRequest:
     return session.CreateSessionRequest(spec=SessionSpec(scenario_digest=its.scenario_digest), create_only=True)
 
 
@@ -133,6 +133,11 @@ def _of_pool(request: Callable[[scaler.ScaledObjectRef], Message]) -> Row:
 ROWS: dict[str, Row] = {
     # Sessions
     "SessionService.CreateSession": Row(_created, unseen("SCENARIO_NOT_FOUND"), answered(lambda it: it.session)),
+    "SessionService.BatchCreateSessions": Row(
+        lambda its: session.BatchCreateSessionsRequest(requests=[_created(its)]),
+        answered(lambda it: [one.error.code for one in it.results] == [grpc.StatusCode.NOT_FOUND.value[0]]),
+        answered(lambda it: [one.WhichOneof("result") for one in it.results] == ["session"]),
+    ),
     "SessionService.CreateDemoSession": Row(
         lambda its: session.CreateDemoSessionRequest(),
         answered(lambda it: it.session.session_id),
@@ -244,6 +249,9 @@ ROWS: dict[str, Row] = {
     "StoreAdminService.CleanUp": Row(lambda its: admin.CleanUpRequest(dry_run=True), *_ADMIN_ONLY),
     "SessionAdminService.RebuildSessions": Row(lambda its: admin.RebuildSessionsRequest(), *_ADMIN_ONLY),
     "SessionAdminService.ApplyRetention": Row(lambda its: admin.ApplyRetentionRequest(dry_run=True), *_ADMIN_ONLY),
+    "SessionAdminService.SetQuota": Row(lambda its: admin.SetQuotaRequest(tenant="t"), *_ADMIN_ONLY),
+    "SessionAdminService.GetQuota": Row(lambda its: admin.GetQuotaRequest(tenant="t"), *_ADMIN_ONLY),
+    "SessionAdminService.ListQuotas": Row(lambda its: admin.ListQuotasRequest(), *_ADMIN_ONLY),
     # KEDA
     "ExternalScaler.IsActive": _of_pool(lambda pool: pool),
     "ExternalScaler.StreamIsActive": _of_pool(lambda pool: pool),
