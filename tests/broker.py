@@ -26,8 +26,8 @@ def nats_server_binary() -> str:
 class Broker:
     """One server. `url` stays the same over restarts."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, extra: str = "") -> None:
+        self._folder, self._extra = folder, extra
         self._process: subprocess.Popen[bytes] | None = None
         self._port = -1
 
@@ -45,7 +45,7 @@ class Broker:
         config = self._folder / "nats.conf"
         config.write_text(
             f"host: 127.0.0.1\nport: {self._port}\nports_file_dir: {json.dumps(str(ports))}\n"
-            f"jetstream {{ store_dir: {json.dumps(str(self._folder / 'js'))} }}\n"
+            f"jetstream {{ store_dir: {json.dumps(str(self._folder / 'js'))} }}\n{self._extra}\n"
         )
         # Nothing runs between fork and exec: this process has gRPC's threads.
         log = self._folder / "nats.log"
@@ -96,9 +96,9 @@ def _answers(port: int) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def running_broker(folder: Path) -> AsyncIterator[Broker]:
-    """A broker for the time of the body."""
-    broker = Broker(folder)
+async def running_broker(folder: Path, extra: str = "") -> AsyncIterator[Broker]:
+    """A broker for the time of the body; `extra` goes into its configuration."""
+    broker = Broker(folder, extra)
     await broker.start()
     try:
         yield broker

@@ -52,7 +52,13 @@ class Authentication:
         if self._required and self.is_open(method):
             return _NOBODY
         metadata = {key: str(value) for key, value in context.invocation_metadata() or ()}
-        identity = await self._proven(metadata, context) if self._required else _ANYBODY
+        if not self._required:
+            identity = _ANYBODY
+        elif self.is_open(method):
+            # Of no tenant: such a service has nothing of any.
+            identity = Identity("")
+        else:
+            identity = await self._proven(metadata, context)
         role = _role_needed(method)
         if role is not None and not identity.has(role):
             raise CallRefused(
@@ -86,10 +92,11 @@ def _role_needed(method: str) -> str | None:
     """The role that the contract asks for."""
     _, service, name = method.split("/")
     try:
-        found = Default().FindServiceByName(service).methods_by_name[name]
+        found = Default().FindServiceByName(service)
+        own = found.methods_by_name[name].GetOptions().Extensions[options_pb2.access]
     except KeyError:
         return None
-    return _ROLES.get(found.GetOptions().Extensions[options_pb2.access])
+    return _ROLES.get(own or found.GetOptions().Extensions[options_pb2.service_access])
 
 
 @functools.lru_cache(maxsize=1024)

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import re
 from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import nats
 import nats.errors
@@ -75,11 +76,12 @@ async def connect(url: str, *, name: str, appends: bool = False, echo: bool = Tr
     a publish that was reported as failed would be delivered seconds later.
     `echo=False`: what this connection publishes does not reach its own subscriptions.
     """
-    settings: dict[str, Any] = {"no_echo": not echo, **({"pending_size": 0} if appends else {})}
+    servers, user = _without_user(url)
+    settings: dict[str, Any] = {"no_echo": not echo, **({"pending_size": 0} if appends else {}), **user}
     while True:
         try:
             client = await nats.connect(
-                url.split(","),
+                servers,
                 name=name,
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=RECONNECT_WAIT_S,
@@ -94,8 +96,23 @@ async def connect(url: str, *, name: str, appends: bool = False, echo: bool = Tr
             _connected.set(1)
             return client
         except (OSError, nats.errors.Error) as error:
-            log.warning("broker not reachable yet", url=url, error=repr(error))
+            log.warning("broker not reachable yet", url=",".join(servers), error=repr(error))
             await asyncio.sleep(RECONNECT_WAIT_S)
+
+
+def _without_user(url: str) -> tuple[list[str], dict[str, str]]:
+    """Addresses without user and password, and these as options: logs show addresses, and a cluster tells more of them.
+
+    A user has an inbox of its own, so that permissions can keep answers from others (deploy/nats/users.conf).
+    """
+    servers, options = [], dict[str, str]()
+    for address in url.split(","):
+        parsed = urlsplit(address)
+        if parsed.username:
+            user, password = unquote(parsed.username), unquote(parsed.password or "")
+            options = {"user": user, "password": password, "inbox_prefix": f"_INBOX.{user}"}
+        servers.append(urlunsplit(parsed._replace(netloc=parsed.netloc.rpartition("@")[2])))
+    return servers, options
 
 
 async def disconnect(client: Client) -> None:

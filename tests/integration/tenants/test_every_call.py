@@ -12,15 +12,15 @@ import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
-from guarded_stack import Caller, Guarded, Outcome, methods
+from guarded_stack import CALL_S, Caller, Guarded, Outcome, methods
 
+from externalscaler import externalscaler_pb2 as scaler
 from milepost.admin.v1 import admin_service_pb2 as admin
 from milepost.blob.v1 import blob_service_pb2 as blob
 from milepost.event.v1 import event_service_pb2 as event
 from milepost.event.v1.export_pb2 import EXPORT_FORMAT_CSV, ExportEventsRequest
 from milepost.event.v1.metrics_pb2 import QueryMetricsRequest
 from milepost.event.v1.session_set_pb2 import SessionSet
-from milepost.exceptions import from_status
 from milepost.intervention.v1.intervention_pb2 import Intervention, Place, SetSpeedLimit
 from milepost.scenario.v1 import scenario_service_pb2 as scenario
 from milepost.scenario.v1.scenario_pb2 import ScenarioFile
@@ -30,6 +30,8 @@ from milepost.session.v1.statistics_pb2 import GetStatisticsRequest
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+# How long the owner of a session waits for a worker, of which there is none, seconds.
+ACCEPTED_S = 5.0
 TINY = Path(__file__).parents[2] / "unit" / "scenario" / "tiny"
 
 
@@ -49,6 +51,11 @@ class Row:
     request: Callable[[Belongings], Message | Sequence[Message]]
     foreign: Callable[[Outcome], bool]
     owner: Callable[[Outcome], bool]
+    patience_s: float = CALL_S
+    destroys: bool = False
+    """What the owner's other calls are about: asked when they have been answered."""
+    open: bool = False
+    """Asks for no token, and so has nothing of any tenant to tell."""
 
     def requests(self, belongings: Belongings) -> Sequence[Message]:
         made = self.request(belongings)
@@ -67,12 +74,13 @@ def answered(check: Callable[[Any], object]) -> Callable[[Outcome], bool]:
     return lambda outcome: outcome.code is grpc.StatusCode.OK and bool(check(outcome.response))
 
 
-def of_session(request: Callable[[str], Message], owner: Callable[[Outcome], bool] | None = None) -> Row:
+def of_session(request: Callable[[str], Message]) -> Row:
     """A request that names a session: whoever may see it is told anything but that it does not exist."""
     return Row(
         lambda its: request(its.session_id),
         unseen("SESSION_NOT_FOUND"),
-        owner or (lambda outcome: outcome.reason != "SESSION_NOT_FOUND" and outcome.code in _KNOWN),
+        lambda outcome: outcome.reason != "SESSION_NOT_FOUND" and outcome.code in _KNOWN,
+        patience_s=ACCEPTED_S,
     )
 
 
@@ -112,13 +120,23 @@ def _stored_events(outcome: Outcome) -> list[Any]:
     return [stored for response in outcome.responses for stored in response.events]
 
 
+def _of_pool(request: Callable[[scaler.ScaledObjectRef], Message]) -> Row:
+    """How many slots a pool needs is the same for everybody, token or none."""
+    pool = scaler.ScaledObjectRef(name="workers", namespace="n", scalerMetadata={"slotsPerWorker": "4"})
+
+    def counted(outcome: Outcome) -> bool:
+        return outcome.code in {grpc.StatusCode.OK, grpc.StatusCode.DEADLINE_EXCEEDED} and outcome.responses != []
+
+    return Row(lambda its: request(pool), counted, counted, patience_s=ACCEPTED_S, open=True)
+
+
 ROWS: dict[str, Row] = {
     # Sessions
     "SessionService.CreateSession": Row(_created, unseen("SCENARIO_NOT_FOUND"), answered(lambda it: it.session)),
     "SessionService.BatchCreateSessions": Row(
         lambda its: session.BatchCreateSessionsRequest(requests=[_created(its)]),
-        answered(lambda it: from_status(it.results[0].error).reason == "SCENARIO_NOT_FOUND"),
-        answered(lambda it: it.results[0].session.session_id),
+        answered(lambda it: [one.error.code for one in it.results] == [grpc.StatusCode.NOT_FOUND.value[0]]),
+        answered(lambda it: [one.WhichOneof("result") for one in it.results] == ["session"]),
     ),
     "SessionService.CreateDemoSession": Row(
         lambda its: session.CreateDemoSessionRequest(),
@@ -189,6 +207,12 @@ ROWS: dict[str, Row] = {
         answered(lambda it: not it.scenarios),
         answered(lambda it: it.scenarios),
     ),
+    "ScenarioService.DeleteScenario": Row(
+        lambda its: scenario.DeleteScenarioRequest(digest=its.scenario_digest),
+        unseen("SCENARIO_NOT_FOUND"),
+        answered(lambda it: True),
+        destroys=True,
+    ),
     # Events
     "EventService.ReadEvents": of_session(lambda s: event.ReadEventsRequest(session_id=s)),
     "EventService.GetHead": of_session(lambda s: event.GetHeadRequest(session_id=s)),
@@ -225,10 +249,19 @@ ROWS: dict[str, Row] = {
     "StoreAdminService.CleanUp": Row(lambda its: admin.CleanUpRequest(dry_run=True), *_ADMIN_ONLY),
     "SessionAdminService.RebuildSessions": Row(lambda its: admin.RebuildSessionsRequest(), *_ADMIN_ONLY),
     "SessionAdminService.ApplyRetention": Row(lambda its: admin.ApplyRetentionRequest(dry_run=True), *_ADMIN_ONLY),
-    "SessionAdminService.SetQuota": Row(lambda its: admin.SetQuotaRequest(tenant="north"), *_ADMIN_ONLY),
-    "SessionAdminService.GetQuota": Row(lambda its: admin.GetQuotaRequest(tenant="north"), *_ADMIN_ONLY),
+    "SessionAdminService.SetQuota": Row(lambda its: admin.SetQuotaRequest(tenant="t"), *_ADMIN_ONLY),
+    "SessionAdminService.GetQuota": Row(lambda its: admin.GetQuotaRequest(tenant="t"), *_ADMIN_ONLY),
     "SessionAdminService.ListQuotas": Row(lambda its: admin.ListQuotasRequest(), *_ADMIN_ONLY),
+    # KEDA
+    "ExternalScaler.IsActive": _of_pool(lambda pool: pool),
+    "ExternalScaler.StreamIsActive": _of_pool(lambda pool: pool),
+    "ExternalScaler.GetMetricSpec": _of_pool(lambda pool: pool),
+    "ExternalScaler.StreamMetricSpec": _of_pool(lambda pool: pool),
+    "ExternalScaler.GetMetrics": _of_pool(lambda pool: scaler.GetMetricsRequest(scaledObjectRef=pool)),
 }
+
+
+CLOSED = {name: row for name, row in ROWS.items() if not row.open}
 
 
 async def belongings(owner: Caller) -> Belongings:
@@ -271,7 +304,9 @@ async def test_what_belongs_to_another_tenant_does_not_exist(guarded: Guarded) -
     before = await owner.call("EventService.ReadEvents", event.ReadEventsRequest(session_id=its.session_id))
 
     async def ask(name: str, row: Row) -> tuple[str, Outcome] | None:
-        outcome = await guarded.caller("foreigner").call(name, *row.requests(its))
+        outcome = await guarded.caller("foreigner").call(
+            name, *row.requests(its), timeout_s=row.patience_s if row.open else CALL_S
+        )
         return None if row.foreign(outcome) else (name, outcome)
 
     assert [wrong for wrong in await asyncio.gather(*(ask(*one) for one in ROWS.items())) if wrong] == []
@@ -286,17 +321,19 @@ async def test_it_exists_for_its_owner(guarded: Guarded) -> None:
 
     async def ask(name: str, row: Row, session_id: str) -> tuple[str, Outcome] | None:
         # Nobody is there to carry commands out: those that wait for a worker were accepted.
-        outcome = await owner.call(name, *row.requests(replace(its, session_id=session_id)))
+        outcome = await owner.call(name, *row.requests(replace(its, session_id=session_id)), timeout_s=row.patience_s)
         return None if row.owner(outcome) else (name, outcome)
 
-    asked = (ask(*one, session_id) for one, session_id in zip(ROWS.items(), names, strict=True))
-    assert [wrong for wrong in await asyncio.gather(*asked) if wrong] == []
+    everything = list(zip(ROWS.items(), names, strict=True))
+    for destroys in (False, True):
+        asked = (ask(*one, session_id) for one, session_id in everything if one[1].destroys == destroys)
+        assert [wrong for wrong in await asyncio.gather(*asked) if wrong] == []
 
 
 async def test_without_a_token_nothing_is_answered(guarded: Guarded) -> None:
     its = Belongings("s", "0" * 64, ScenarioFile(path="f", sha256="0" * 64, size_bytes=1))
     refusal = (grpc.StatusCode.UNAUTHENTICATED, "NOT_AUTHENTICATED", "missing")
-    for name, row in ROWS.items():
+    for name, row in CLOSED.items():
         outcome = await guarded.bearer(None).call(name, *row.requests(its))
         assert (outcome.code, outcome.reason, outcome.metadata["rule"]) == refusal, name
 
@@ -306,7 +343,7 @@ async def test_a_user_cannot_name_the_tenant_of_a_call(guarded: Guarded) -> None
     its = await belongings(owner)
     forged = dict(foreigner._metadata)["authorization"].removeprefix("Bearer ")
     liar = guarded.bearer(forged, milepost_tenant=owner.tenant)
-    outcomes = {name: await liar.call(name, *row.requests(its)) for name, row in ROWS.items()}
+    outcomes = {name: await liar.call(name, *row.requests(its)) for name, row in CLOSED.items()}
     assert {one.reason for one in outcomes.values()} == {"NOT_PERMITTED"}
 
 
