@@ -5,7 +5,18 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 
-from bench import cluster, creates, ingest_and_fanout, latency, many_sessions, overhead, recovery, store, watchers
+from bench import (
+    cluster,
+    creates,
+    ingest_and_fanout,
+    latency,
+    many_sessions,
+    overhead,
+    projection,
+    recovery,
+    store,
+    watchers,
+)
 
 FIGURES: dict[str, Callable[[], Awaitable[None]]] = {
     "overhead": overhead.measure,
@@ -15,6 +26,7 @@ FIGURES: dict[str, Callable[[], Awaitable[None]]] = {
     "ingest-and-fanout": ingest_and_fanout.measure,
     "recovery": recovery.measure,
     "store": store.measure,
+    "projection": projection.measure,
     "watchers": watchers.measure,
     "cluster": cluster.measure,
 }

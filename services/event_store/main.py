@@ -63,13 +63,16 @@ async def serve(settings: EventStoreSettings, lifetime: Lifetime) -> None:
     await ensure_streams(js, replicas=settings.stream_replicas)
     async with open_database(settings.database_url, migrations=MIGRATIONS) as engine:
         writing, drain = asyncio.Lock(), asyncio.Event()
+        # SQLite lets its writers starve each other; elsewhere ingestion waits for no upload.
+        writing_blobs = writing if engine.dialect.name == "sqlite" else asyncio.Lock()
         rows, appends = EventRows(engine), EventAppends(engine, writing)
         heads, load = Heads(rows, broker), Load()
         deletions = Deletions(engine, writing)
         find, frames = FindLog(rows, heads, broker, deletions), FrameSource(broker, load)
         select = SelectLogs(rows, find)
         lease = timedelta(seconds=settings.blob_lease_s)
-        folder, keeping = BlobFolder(settings.blob_url, engine, writing, lease), BlobKeeping(engine, writing, lease)
+        folder = BlobFolder(settings.blob_url, engine, writing_blobs, lease)
+        keeping = BlobKeeping(engine, writing_blobs, lease)
         chunks, phases = Chunks(rows), Phases(rows)
         clean_up = CleanUp(
             DropDeleted(

@@ -8,6 +8,7 @@ can be given one URL; whoever migrates holds a lock, and the others find it done
 """
 
 import asyncio
+import contextlib
 import fcntl
 import functools
 import os
@@ -138,6 +139,33 @@ def _forget(task: "asyncio.Task[Any]") -> None:
     """Nobody wants its outcome any more."""
     if not task.cancelled():
         task.exception()
+
+
+@asynccontextmanager
+async def connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection of an engine with options of its own, which are set on each connection it gives.
+
+    A cancellation in the middle of that would lose the connection to the pool: it waits until that is done.
+    """
+    opening = asyncio.create_task(_opened(engine), name="connect")
+    try:
+        connection = await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        await asyncio.shield(_given_back(opening))
+        raise
+    try:
+        yield connection
+    finally:
+        await asyncio.shield(connection.close())
+
+
+async def _opened(engine: AsyncEngine) -> AsyncConnection:
+    return await engine.connect()
+
+
+async def _given_back(opening: "asyncio.Task[AsyncConnection]") -> None:
+    with contextlib.suppress(SQLAlchemyError):
+        await (await opening).close()
 
 
 class DatabaseInUse(RuntimeError):

@@ -1,6 +1,7 @@
 """Fifty running sessions lose their PostgreSQL again and again: nothing is lost, nobody has to do anything."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from stack import RunningStack, running_stack
 SESSIONS = 50
 # How long the database stays away, seconds; longer than a lease of the ingester.
 AWAY_S = 5.0
+# So long after the last fault calls may still be refused, seconds; from then on the projection is never further behind
+# than this, a few seconds of which mean that nothing was stored.
+RECOVERED_S, BEHIND_S = 30.0, 15.0
 
 
 @pytest.mark.long
@@ -40,8 +44,11 @@ async def test_fifty_sessions_outlive_a_database_that_is_killed_refuses_and_stan
             await asyncio.sleep(AWAY_S)
             server.go_on()
             # Most of them still ran when the last fault was over.
-            async with asyncio.timeout(480):
-                ended = [await _waited_for(stack, session_id) for session_id in ids]
+            async with asyncio.timeout(480), asyncio.TaskGroup() as tasks:
+                recovered = time.monotonic() + RECOVERED_S
+                level = tasks.create_task(_stays_level(stack, recovered))
+                ended = [await _waited_for(stack, session_id, recovered) for session_id in ids]
+                level.cancel()
             assert {session.state for session in ended} == {SessionState.SESSION_STATE_COMPLETED}
             logs = [simulated(await whole_log(stack, session_id)) for session_id in ids]
             assert all(log == logs[number % 2] for number, log in enumerate(logs))
@@ -49,13 +56,23 @@ async def test_fifty_sessions_outlive_a_database_that_is_killed_refuses_and_stan
         server.remove()
 
 
-async def _waited_for(stack: RunningStack, session_id: str) -> Session:
-    """As long as it takes: fifty sessions that catch up at once make everything late."""
+async def _waited_for(stack: RunningStack, session_id: str, recovered: float) -> Session:
+    """Fifty sessions that catch up at once make everything late, but not for long."""
     while True:
         try:
             return await stack.client.sessions.wait(session_id)
         except Unavailable:
-            continue
+            if time.monotonic() > recovered:
+                raise
+
+
+async def _stays_level(stack: RunningStack, recovered: float) -> None:
+    """What session_api says of sessions is what the store has, until cancelled."""
+    await asyncio.sleep(max(0.0, recovered - time.monotonic()))
+    while True:
+        behind = (await stack.client.sessions.statistics()).behind_store.ToTimedelta().total_seconds()
+        assert behind < BEHIND_S
+        await asyncio.sleep(1)
 
 
 async def _all_began(server: Postgres) -> None:

@@ -62,7 +62,7 @@ class BlobFolder:
     """Stores and reads blobs."""
 
     def __init__(self, url: str, engine: AsyncEngine, writing: asyncio.Lock, lease: timedelta = LEASE) -> None:
-        """`writing` is taken by every writer of the database."""
+        """`writing` is taken by every writer of blobs; where the database has one writer at a time, by all."""
         self._lease = lease
         self._store = _open(url)
         self._engine = engine

@@ -31,7 +31,7 @@ class BlobKeeping:
     """Decides by the tables alone; the bytes are the folder's."""
 
     def __init__(self, engine: AsyncEngine, writing: asyncio.Lock, lease: timedelta = LEASE) -> None:
-        """`writing` is taken by every writer of the database."""
+        """`writing` is taken by every writer of blobs; where the database has one writer at a time, by all."""
         self._lease = lease
         self._engine = engine
         self._writing = writing

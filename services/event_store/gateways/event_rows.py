@@ -14,7 +14,7 @@ from event_store.gateways.all_events import StoredRow, Stretch, read_all
 from event_store.gateways.batches import BatchRow, EventRow, Key, Place, of_kinds, place_of, rows_of
 from event_store.gateways.event_bytes import decompress, framed, kinds_mask
 from event_store.gateways.tables import batches, logs
-from runtime.database import in_time
+from runtime.database import connected, in_time
 from session_log.codec import TERMINAL_KINDS
 
 __all__ = ["EventRow", "EventRows", "Frames", "Head", "Key", "Page", "Place", "StoredRow", "Stretch"]
@@ -76,7 +76,7 @@ class EventRows:
     async def heads(self, keys: Collection[Key]) -> dict[Key, Head]:
         """Where these logs end (R12). Unknown and empty logs are left out."""
         found: dict[Key, Head] = {}
-        async with self._engine.connect() as connection:
+        async with connected(self._engine) as connection:
             for some in portions(sorted(keys), KEYS_PER_QUERY):
                 query = select(logs).where(tuple_(logs.c.tenant, logs.c.session_id).in_(some), logs.c.head_seq > 0)
                 for row in await connection.execute(query):
@@ -92,7 +92,7 @@ class EventRows:
     @in_time
     async def place(self) -> Place | None:
         """How far the stream has been written, if anything ever began."""
-        async with self._engine.connect() as connection:
+        async with connected(self._engine) as connection:
             return await place_of(connection)
 
     @in_time
@@ -155,7 +155,7 @@ class EventRows:
         self, *, after_stream_seq: int, limit: int, limit_bytes: int, kinds: Collection[int], tenant: str | None
     ) -> Stretch | None:
         """Events of a tenant's logs (None: of all) after a position, about `limit`; None while there is none."""
-        async with self._engine.connect() as connection:
+        async with connected(self._engine) as connection:
             return await read_all(
                 connection,
                 after_stream_seq=after_stream_seq,
@@ -187,7 +187,7 @@ class EventRows:
                 go_on = query.where(batches.c.last_seq < seen if descending else batches.c.last_seq > seen)
                 small = sum(len(batch.events) for batch in portion) <= size * _SMALL_BYTES
                 size = min(size * _FETCH_MORE, _FETCH_MOST) if small else FETCH_BATCHES
-            async with self._engine.connect() as connection:
+            async with connected(self._engine) as connection:
                 portion = (await connection.execute(go_on.limit(size))).all()
             for batch in portion:
                 yield batch
@@ -198,7 +198,7 @@ class EventRows:
     async def count(self) -> int:
         """Events stored."""
         stored = select(func.coalesce(func.sum(batches.c.event_count), 0))
-        async with self._engine.connect() as connection:
+        async with connected(self._engine) as connection:
             return int((await connection.execute(stored)).scalar_one())
 
 

@@ -14,204 +14,42 @@ import json
 import os
 import signal
 import sys
-import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-import grpc
-from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
-from nats.js import JetStreamContext
 from prometheus_client import REGISTRY
+from store_calls import PATIENCE_S, Store, Watch, refusal
+from store_logs import Log, as_records, completed, created, interval, lines, reopened
 
 from databases import hold, url_of
 from event_store.main import serve
 from event_store.settings import EventStoreSettings
-from milepost.admin.v1.admin_service_pb2_grpc import StoreAdminServiceStub
-from milepost.blob.v1.blob_service_pb2_grpc import BlobServiceStub
-from milepost.event.v1 import event_service_pb2 as pb
-from milepost.event.v1.event_pb2 import Event, IntervalClosed, LogLine, RunOpened, SessionCompleted, SessionCreated
-from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
-from milepost.event.v1.record_pb2 import Record
 from runtime.process import Lifetime
-from runtime.settings import DEFAULT_TENANT
-from session_log.codec import record
-from session_log.writer import LogWriter, Place
 
-PATIENCE_S = 20.0
-
-
-@dataclass
-class Log:
-    """The log of a session, and all that was appended to it."""
-
-    js: JetStreamContext
-    session_id: str
-    appended: list[Record] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.writer = LogWriter(
-            self.js, tenant=DEFAULT_TENANT, session_id=self.session_id, place=Place(), nonce=uuid.uuid4().hex
-        )
-
-    async def append(self, *records: Record) -> None:
-        """One message."""
-        await self.writer.append(records, run=1, attempt=1)
-        self.appended += records
-
-    @property
-    def head(self) -> int:
-        return len(self.appended)
-
-
-def lines(*texts: str) -> list[Record]:
-    return [record(LogLine(text=text)) for text in texts]
-
-
-def created() -> Record:
-    return record(SessionCreated(tenant=DEFAULT_TENANT, display_name="one"))
-
-
-def interval(step: int) -> Record:
-    return record(IntervalClosed(state_digest=step.to_bytes(16, "big")), step=step, sim_time_s=step / 10)
-
-
-def reopened() -> Record:
-    """What makes an ended log go on."""
-    return record(RunOpened(run=2))
-
-
-def completed(step: int = 0) -> Record:
-    return record(SessionCompleted(), step=step)
-
-
-def as_records(events: Sequence[Event]) -> list[Record]:
-    """Events as the records they came from."""
-    found = []
-    for event in events:
-        payload = getattr(event, event.WhichOneof("payload"))
-        found.append(record(payload, step=event.step, sim_time_s=event.sim_time_s))
-    return found
+__all__ = [
+    "PATIENCE_S",
+    "Log",
+    "Store",
+    "StoreProcess",
+    "Watch",
+    "as_records",
+    "completed",
+    "created",
+    "ingestion_held_up",
+    "interval",
+    "lines",
+    "metric",
+    "refusal",
+    "reopened",
+    "running_store",
+    "settings_of",
+]
 
 
 def metric(name: str) -> float:
     """A metric of the store in this process."""
     return REGISTRY.get_sample_value(name) or 0.0
-
-
-def refusal(error: grpc.aio.AioRpcError) -> tuple[grpc.StatusCode, str, dict[str, str]]:
-    """Status, reason and metadata of a refused call."""
-
-    status = status_pb2.Status()
-    for key, value in error.trailing_metadata() or ():
-        if key == rpc_status.GRPC_DETAILS_METADATA_KEY:
-            status.ParseFromString(value)
-    detail = error_details_pb2.ErrorInfo()
-    for packed in status.details:
-        if packed.Is(detail.DESCRIPTOR):
-            packed.Unpack(detail)
-    return error.code(), detail.reason, dict(detail.metadata)
-
-
-class Watch:
-    """One call of WatchEvents."""
-
-    def __init__(self, call: Any) -> None:
-        self.call = call
-        self.messages: list[pb.WatchEventsResponse] = []
-
-    @property
-    def events(self) -> list[Event]:
-        return [event for message in self.messages for event in message.events.events]
-
-    @property
-    def seqs(self) -> list[int]:
-        return [event.seq for event in self.events]
-
-    def kinds(self) -> list[str]:
-        """What came, without heartbeats, neighbours of one kind as one."""
-        found: list[str] = []
-        for message in self.messages:
-            kind = message.WhichOneof("message")
-            if kind != "heartbeat" and found[-1:] != [kind]:
-                found.append(kind)
-        return found
-
-    async def next(self) -> pb.WatchEventsResponse | None:
-        """The next message; None at the end."""
-        message = await asyncio.wait_for(self.call.read(), PATIENCE_S)
-        if message is grpc.aio.EOF:
-            return None
-        self.messages.append(message)
-        return message
-
-    async def until(self, kind: str) -> pb.WatchEventsResponse:
-        """Read until a message of a kind."""
-        async with asyncio.timeout(PATIENCE_S):
-            while (message := await self.next()) is not None:
-                if message.WhichOneof("message") == kind:
-                    return message
-        raise AssertionError(f"no {kind} in {self.kinds()}")
-
-    async def until_seq(self, seq: int) -> None:
-        """Read until an event has come."""
-        async with asyncio.timeout(PATIENCE_S):
-            while not self.seqs or self.seqs[-1] < seq:
-                assert await self.next() is not None, self.kinds()
-
-    async def to_the_end(self) -> None:
-        """Read until the stream ends. Raises AioRpcError."""
-        async with asyncio.timeout(PATIENCE_S):
-            while await self.next() is not None:
-                pass
-
-
-class Store:
-    """Where a store serves, and stubs."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self.channel = grpc.aio.insecure_channel(address)
-        self.events: Any = EventServiceStub(self.channel)
-        self.blobs: Any = BlobServiceStub(self.channel)
-        self.admin: Any = StoreAdminServiceStub(self.channel)
-        self.stop = asyncio.Event()
-
-    @contextlib.asynccontextmanager
-    async def watching(self, session_id: str, after: int = 0, **fields: Any) -> AsyncIterator[Watch]:
-        """A watch, broken off at the end."""
-        call = self.events.WatchEvents(pb.WatchEventsRequest(session_id=session_id, after_seq=after, **fields))
-        try:
-            yield Watch(call)
-        finally:
-            call.cancel()
-
-    async def stored(self, log: Log) -> None:
-        """Wait until a log is stored."""
-        async with asyncio.timeout(PATIENCE_S):
-            # Not by a watch: that ends with each run that ends.
-            while (await self.head(log.session_id)) < log.head:
-                await asyncio.sleep(0.01)
-
-    async def head(self, session_id: str) -> int:
-        """Last stored seq."""
-        request = pb.GetHeadRequest(session_id=session_id)
-        return (await self.events.GetHead(request, timeout=PATIENCE_S)).head_seq
-
-    async def read(self, session_id: str, **fields: Any) -> pb.ReadEventsResponse:
-        return await self.events.ReadEvents(pb.ReadEventsRequest(session_id=session_id, **fields), timeout=PATIENCE_S)
-
-    async def whole_log(self, session_id: str) -> list[Event]:
-        """All pages."""
-        found: list[Event] = []
-        cursor = 0
-        while True:
-            page = await self.read(session_id, cursor=cursor)
-            found += page.events
-            if not (cursor := page.next_cursor):
-                return found
 
 
 @contextlib.asynccontextmanager
