@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 
-from bench import cluster, creates, ingest_and_fanout, latency, many_sessions, overhead, recovery, store, watchers
+from bench import cluster, creates, fleet, ingest_and_fanout, latency, many_sessions, overhead, recovery, store, watchers
 
 FIGURES: dict[str, Callable[[], Awaitable[None]]] = {
     "overhead": overhead.measure,
@@ -17,6 +17,7 @@ FIGURES: dict[str, Callable[[], Awaitable[None]]] = {
     "store": store.measure,
     "watchers": watchers.measure,
     "cluster": cluster.measure,
+    "fleet": fleet.measure,
 }
 
 
