@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from bench import (
     cluster,
     creates,
+    fleet,
     ingest_and_fanout,
     latency,
     many_sessions,
@@ -29,6 +30,7 @@ FIGURES: dict[str, Callable[[], Awaitable[None]]] = {
     "projection": projection.measure,
     "watchers": watchers.measure,
     "cluster": cluster.measure,
+    "fleet": fleet.measure,
 }
 
 

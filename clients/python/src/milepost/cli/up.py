@@ -26,7 +26,7 @@ def up(
     ready_file: Annotated[
         Path | None, typer.Option(help="Where to write JSON with addresses and pids once everything serves.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, max=64, help="Worker processes; 0: others are started elsewhere.")] = 1,
     slots: Annotated[
         int | None, typer.Option(min=1, help="Sessions a worker runs at once; by default what the machine can bear.")
     ] = None,
