@@ -67,7 +67,7 @@ async def _measure(cluster: Cluster) -> None:
     await asyncio.gather(*watches)
     written = {name: await _written(cluster, name) for name in names}
     told(f"{COUNT} sessions that ended EXACT, at their first attempt", str(sum(map(_unharmed, ended))), str(COUNT))
-    told("a worker appends again", in_s(_stalls(written, killed)), "no attempt is lost by it")
+    told("a worker appends again", in_s(_stalls(written, killed)), "what an election takes")
     told("a watcher gets its next interval", in_s(_stalls(seen, killed)))
 
 
