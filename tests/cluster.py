@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -92,6 +93,7 @@ class Brokers:
         self.names = [f"nats-{number}" for number in range(1, size + 1)]
         self._ports = dict(zip(self.names, ports[:size], strict=True))
         routes = [f"nats://{HOST}:{port}" for port in ports[size:]]
+        self._folder = folder
         self._processes = {}
         for name, route in zip(self.names, ports[size:], strict=True):
             home = folder / name
@@ -130,6 +132,11 @@ class Brokers:
 
     def kill(self, name: str) -> None:
         self._processes[name].kill()
+
+    def lose(self, name: str) -> None:
+        """Kill it, and take its disk away: it comes back with nothing."""
+        self.kill(name)
+        shutil.rmtree(self._folder / name / "js")
 
     async def stop(self, name: str) -> None:
         await self._processes[name].stop()

@@ -57,7 +57,7 @@ async def test_everything_is_replaced_one_by_one_under_load_and_nothing_is_lost(
 @pytest.mark.timeout(900)
 async def test_fifty_sessions_outlive_their_leaders_one_after_the_other(tmp_path: Path) -> None:
     async with replicas(tmp_path / "cluster", workers=2, slots=25) as cluster:
-        async with load(cluster.client, cluster.store, sessions=50, length_s=3600) as running:
+        async with load(cluster.client, cluster.store, sessions=50, length_s=1800, pace=10) as running:
             for stream in (SESSIONS, WORK, SESSIONS):
                 victim = await cluster.brokers.leader(stream)
                 cluster.brokers.kill(victim)

@@ -69,7 +69,6 @@ class Collector(TraceServiceServicer):
         """What makes a process send its spans here, soon."""
         return {
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self.address}",
-            "OTEL_EXPORTER_OTLP_INSECURE": "true",
             "OTEL_BSP_SCHEDULE_DELAY": "200",
         }
 
