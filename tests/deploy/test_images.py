@@ -46,7 +46,7 @@ def stack(engine: Engine, images: dict[str, str]) -> Iterator[Composed]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client(stack: Composed) -> AsyncIterator[Milepost]:
     expires = datetime.now(UTC) + timedelta(hours=2)
-    claims = {"sub": "ada", "tenant": "north", "exp": expires}
+    claims = {"sub": "ada", "tenant": "default", "exp": expires}
     token = Credentials(token=jwt.encode(claims, SECRETS["MILEPOST_AUTH_SHARED_KEY"], "HS256"))
     addresses = stack.session_api, stack.event_store
     async with Milepost.connect(*addresses, credentials=token, retry_for_s=PATIENCE_S) as connected:
@@ -74,12 +74,14 @@ def container_of(stack: Composed, log: list[Event]) -> str:
 async def interrupted(client: Milepost, seed: int) -> tuple[Session, list[Event]]:
     """A session in the middle of its run, and its log so far."""
     session = await client.sessions.create_demo(seed=seed, end_time_s=END_TIME_S)
-    await at_step(client, session.session_id, HALFWAY_STEP)
+    async with asyncio.timeout(PATIENCE_S):
+        await at_step(client, session.session_id, HALFWAY_STEP)
     return session, await log_of(client, session.session_id)
 
 
 async def completed(client: Milepost, session: Session) -> list[Event]:
-    ended = await client.sessions.wait(session.session_id)
+    async with asyncio.timeout(PATIENCE_S):
+        ended = await client.sessions.wait(session.session_id)
     assert ended.state == SessionState.SESSION_STATE_COMPLETED, ended.failure
     return await log_of(client, session.session_id)
 
