@@ -46,7 +46,7 @@ def stack(engine: Engine, images: dict[str, str]) -> Iterator[Composed]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client(stack: Composed) -> AsyncIterator[Milepost]:
     expires = datetime.now(UTC) + timedelta(hours=2)
-    claims = {"sub": "ada", "tenant": "default", "exp": expires}
+    claims = {"sub": "ada", "tenant": "north", "exp": expires}
     token = Credentials(token=jwt.encode(claims, SECRETS["MILEPOST_AUTH_SHARED_KEY"], "HS256"))
     addresses = stack.session_api, stack.event_store
     async with Milepost.connect(*addresses, credentials=token, retry_for_s=PATIENCE_S) as connected:
