@@ -1,13 +1,13 @@
 # Milepost: every target is a sentence in `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test images helm check fix protos bench chaos lock
+.PHONY: help setup demo test images chart-tools check fix protos bench chaos lock
 
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Install everything into .venv, from the lock.
 
@@ -28,9 +28,12 @@ test: setup ## Run all tests; needs about six minutes on two cores.
 images: setup ## Build the images, run them hardened on this machine, stop and kill them (needs podman, as root).
 	@$(BIN)/pytest -m images -n 0 -rs -v
 
-CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/milepost/bin
-helm: ## Build helm with Go, for the tests of the chart, unless it is there.
-	@command -v helm >/dev/null || test -x $(CACHE)/helm || GOBIN=$(CACHE) GOFLAGS=-mod=mod go install helm.sh/helm/v3/cmd/helm@v3.18.6
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/milepost
+chart-tools: ## Have helm (built with Go) and checkov for the tests of the chart, in a cache folder, unless they are there.
+	@command -v helm >/dev/null || test -x $(CACHE)/bin/helm || \
+		GOBIN=$(CACHE)/bin GOFLAGS=-mod=mod go install helm.sh/helm/v3/cmd/helm@v3.18.6
+	@command -v checkov >/dev/null || test -x $(CACHE)/checkov/bin/checkov || { $(PYTHON) -m venv $(CACHE)/checkov && \
+		$(CACHE)/checkov/bin/pip install --quiet --disable-pip-version-check checkov==3.3.30; }
 
 check: setup ## Check style, types, import contracts, protos and links, in seconds.
 	@$(BIN)/ruff format --check --quiet

@@ -1,6 +1,6 @@
 """The Helm chart, rendered by helm as users render it, for tests to look at.
 
-helm is taken from the path, or from where `make helm` builds it; tests skip in words where there is none.
+helm is taken from the path, or from where `make chart-tools` builds it; tests skip in words where there is none.
 """
 
 import functools
@@ -43,7 +43,7 @@ def helm() -> str:
     """The program. Skips where there is none."""
     found = os.environ.get("MILEPOST_HELM") or shutil.which("helm", path=f"{os.environ['PATH']}:{CACHE}")
     if found is None:
-        pytest.skip("no helm: `make helm` builds it with Go")
+        pytest.skip("no helm: `make chart-tools` builds it with Go")
     return found
 
 

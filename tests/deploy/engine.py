@@ -31,7 +31,7 @@ _BASE = "localhost/milepost-base:bookworm"
 _AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 _LIBEXEC = "/usr/lib/podman"
 # Building all images on two busy cores, seconds; a command to the engine otherwise.
-_BUILD_S, _COMMAND_S = 1500.0, 120.0
+_BUILD_S, _COMMAND_S = 1500.0, 400.0
 # Containers inherit the limits of this process, which may be forbidden to raise them; nobody here runs the timers of
 # health checks.
 RUN_ARGUMENTS = ("--ulimit", "host", "--no-healthcheck")

@@ -13,12 +13,13 @@ import pytest
 import yaml
 
 from deploy.chart import CHART, EVERYTHING, EXAMPLES, GIVEN, Manifest, merged, of_kind, refused, render, run_helm
+from session_api.domain.scaling import scaled_pool
 
 KEDA = "github.com/kedacore/keda/v2@v2.21.0"
 # The oldest that the chart says it is for, and the newest whose schema there is.
 KUBERNETES = ("1.27.0", "1.30.0", "1.34.0")
 # Not Kubernetes' own.
-FOREIGN = {"ScaledObject", "ScaledJob", "PodMonitor"}
+FOREIGN = {"ScaledObject", "ScaledJob", "TriggerAuthentication", "PodMonitor"}
 
 CHOICES: dict[str, dict[str, Any]] = {
     "nothing but what must be given": {},
@@ -140,10 +141,22 @@ def test_keda_knows_every_field_and_the_scaler_every_key(kind: str, values: dict
     jsonschema.validate(scaled, crd(kind))
     (trigger,) = scaled["spec"]["triggers"]
     assert trigger["type"] in (("external",) if kind == "ScaledJob" else ("external", "external-push"))
-    scaled_pool = pytest.importorskip("session_api.domain.scaling").scaled_pool
     pool = scaled_pool(trigger["metadata"], default_pool="")
     assert (pool.pool, pool.slots_per_worker) == ("sumo-1_28_0", 2.0)
     assert trigger["metadata"]["scalerAddress"] == "city-session-api.traffic.svc:7400"
+
+
+@pytest.mark.parametrize("worker", [{}, {"kind": "ScaledJob"}])
+def test_keda_has_a_certificate_where_one_is_asked_for(worker: dict[str, Any]) -> None:
+    manifests = render(EVERYTHING, {"worker": worker})
+    (scaled,) = of_kind(manifests, worker.get("kind", "ScaledObject")).values()
+    (trigger,) = scaled["spec"]["triggers"]
+    named = of_kind(manifests, "TriggerAuthentication")[trigger["authenticationRef"]["name"].removeprefix("city-")]
+    jsonschema.validate(named, crd("TriggerAuthentication"))
+    parameters = {each["parameter"]: each["key"] for each in named["spec"]["secretTargetRef"]}
+    assert parameters == {"caCert": "ca.crt", "tlsClientCert": "tls.crt", "tlsClientKey": "tls.key"}
+    assert trigger["metadata"]["enableTLS"] == "true"
+    assert not of_kind(render({"worker": worker}), "TriggerAuthentication")
 
 
 def _closed(schema: Any) -> Any:

@@ -65,4 +65,24 @@ spec:
     {{- if .root.Values.tls.secret }}
     enableTLS: "true"
     {{- end }}
+  {{- if .root.Values.tls.secret }}
+  authenticationRef: {name: {{ include "milepost.name" (dict "root" .root "component" "worker") }}}
+  {{- end }}
+{{- end -}}
+
+{{/* With which certificate KEDA asks: ours, because it has none of its own. */}}
+{{- define "milepost.triggerAuthentication" }}
+{{- with .root.Values.tls.secret }}
+---
+apiVersion: keda.sh/v1alpha1
+kind: TriggerAuthentication
+metadata:
+  name: {{ include "milepost.name" $ }}
+  labels: {{- include "milepost.labels" $ | nindent 4 }}
+spec:
+  secretTargetRef:
+    - {parameter: caCert, name: {{ . | quote }}, key: ca.crt}
+    - {parameter: tlsClientCert, name: {{ . | quote }}, key: tls.crt}
+    - {parameter: tlsClientKey, name: {{ . | quote }}, key: tls.key}
+{{- end }}
 {{- end -}}

@@ -13,9 +13,9 @@ _LOOK_S = 0.5
 
 
 async def leave_when_idle(busy: Callable[[], int], *, after_s: float, stop: asyncio.Event) -> None:
-    """Set `stop` once `busy` (sessions being run) has been 0 for `after_s` seconds; returns when it is set."""
+    """Set `stop`, and return, once `busy` (sessions being run) was 0 for `after_s` seconds (0: never)."""
     last_busy = time.monotonic()
-    while not stop.is_set():
+    while after_s and not stop.is_set():
         await asyncio.sleep(min(_LOOK_S, after_s))
         if busy():
             last_busy = time.monotonic()

@@ -27,3 +27,9 @@ async def test_a_worker_that_is_told_to_stop_is_not_waited_for() -> None:
     leaving = asyncio.create_task(leave_when_idle(lambda: 1, after_s=0.01, stop=stop))
     stop.set()
     await asyncio.wait_for(leaving, 10)
+
+
+async def test_a_worker_that_is_a_service_stays() -> None:
+    stop = asyncio.Event()
+    await leave_when_idle(lambda: 0, after_s=0, stop=stop)
+    assert not stop.is_set()
