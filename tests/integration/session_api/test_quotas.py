@@ -2,21 +2,47 @@
 
 import asyncio
 import hashlib
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import grpc
 import pytest
+import pytest_asyncio
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc import error_details_pb2
-from running_api import PATIENCE_S, Api, Refusal, refusal
+from running_api import PATIENCE_S, Api, Refusal, refusal, running_api
 
+from broker import running_broker
+from databases import KINDS, chosen
 from milepost.admin.v1 import admin_service_pb2 as admin
-from milepost.event.v1.event_pb2 import ArtifactStored, SessionCompleted
+from milepost.event.v1.event_pb2 import ArtifactStored, SessionCancelled, SessionCompleted
 from milepost.scenario.v1.scenario_service_pb2 import FileChunk, UploadHeader, UploadScenarioRequest
 from milepost.session.v1 import session_service_pb2 as pb
 from milepost.session.v1.session_pb2 import Artifact, Scheduling, Session, SessionSpec, SessionState, WorkClass
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 TENANT = "default"
+WANT_ORDERS = (
+    SessionState.SESSION_STATE_PENDING,
+    SessionState.SESSION_STATE_PREPARING,
+    SessionState.SESSION_STATE_RUNNING,
+)
+
+
+@pytest.fixture(scope="module", params=KINDS, autouse=True)
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """One stack on each kind serves all tests of this module."""
+    with chosen(request.param):
+        yield request.param
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def api(database: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
+    folder = tmp_path_factory.mktemp("api")
+    async with running_broker(folder / "nats") as broker, running_api(folder / "api", broker.url) as running:
+        await running.create(create_only=True)
+        yield running
 
 
 async def set_quota(api: Api, tenant: str = TENANT, **limits: int) -> None:
@@ -56,14 +82,17 @@ async def wanted(api: Api, *, session_id: str, wait: bool = False, **spec: Any) 
     return (await api.sessions.CreateSession(request)).session
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def empty(api: Api) -> Api:
-    """Its tenant has a scenario and no session, and the order of none."""
-    made = await api.create(create_only=True)
-    for listed in (await api.sessions.ListSessions(pb.ListSessionsRequest())).sessions:
-        await api.sessions.CancelSession(pb.CancelSessionRequest(session_id=listed.session_id))
+    """Its tenant has a scenario and no quota, no session that has not ended, and the order of none."""
+    for tenant in [one.tenant for one in (await api.admin.ListQuotas(admin.ListQuotasRequest())).quotas]:
+        await api.admin.SetQuota(admin.SetQuotaRequest(tenant=tenant))
+    open_ones = pb.ListSessionsRequest(page_size=500, states=[SessionState.SESSION_STATE_CREATED, *WANT_ORDERS])
+    for listed in (await api.sessions.ListSessions(open_ones)).sessions:
+        worker = api.worker(listed.session_id)
+        await worker.append(SessionCancelled())
+        await api.until(listed.session_id, lambda session: session.HasField("end_time"))
     await api.js.purge_stream("WORK")
-    assert made.seq
     return api
 
 
@@ -77,6 +106,30 @@ def details(refused: Refusal) -> tuple[list[str], float]:
         if packed.Unpack(retry):
             again_s = retry.retry_delay.ToTimedelta().total_seconds()
     return named, again_s
+
+
+# Before any other test gives the tenant a quota of its own.
+@pytest.mark.any_database
+async def test_a_quota_is_the_default_s_until_a_tenant_has_its_own(empty: Api) -> None:
+    await set_quota(empty, "", sessions=0, slots=3)
+    told = await empty.admin.GetQuota(admin.GetQuotaRequest(tenant=TENANT))
+    assert (told.own, told.quota) == (False, admin.Quota(sessions=0, slots=3))
+    assert (await refusal(wanted(empty, session_id="s"))).reason == "QUOTA_EXCEEDED"
+    await set_quota(empty, slots=1)
+    told = await empty.admin.GetQuota(admin.GetQuotaRequest(tenant=TENANT))
+    assert (told.own, told.quota) == (True, admin.Quota(slots=1))
+    await wanted(empty, session_id="s")
+    # Lifted by being named and not set.
+    lifted = admin.SetQuotaRequest(tenant=TENANT, update_mask=FieldMask(paths=["slots"]))
+    assert (await empty.admin.SetQuota(lifted)).quota == admin.Quota()
+    listed = (await empty.admin.ListQuotas(admin.ListQuotasRequest())).quotas
+    assert [one.tenant for one in listed] == ["", TENANT]
+    for wrong, field in (
+        (admin.SetQuotaRequest(tenant="a.b"), "tenant"),
+        (admin.SetQuotaRequest(quota=admin.Quota(slots=-1)), "quota.slots"),
+        (admin.SetQuotaRequest(update_mask=FieldMask(paths=["slot"])), "update_mask"),
+    ):
+        assert (await refusal(empty.admin.SetQuota(wrong))).fields == [field]
 
 
 async def test_sessions_beyond_the_quota_are_refused_with_what_is_used(empty: Api) -> None:
@@ -165,12 +218,12 @@ async def test_slots_refuse_nothing_and_are_filled_by_class(empty: Api) -> None:
 @pytest.mark.any_database
 async def test_orders_of_a_tenant_with_slots_that_are_lost_come_again(empty: Api) -> None:
     await set_quota(empty, slots=1)
-    await wanted(empty, session_id="a")
-    await wanted(empty, session_id="b")
-    await (await empty.worker("a").begin()).simulate(to_step=10)
-    await empty.until("a", lambda session: session.attempt)
+    await wanted(empty, session_id="lost")
+    await wanted(empty, session_id="next")
+    await (await empty.worker("lost").begin()).simulate(to_step=10)
+    await empty.until("lost", lambda session: session.attempt)
     await empty.js.purge_stream("WORK")
-    await until_ordered(empty, "a")
+    await until_ordered(empty, "lost")
 
 
 def upload(name: str, size: int, *, validate_only: bool = False) -> list[UploadScenarioRequest]:
@@ -202,28 +255,5 @@ async def test_what_is_stored_counts_scenarios_and_files_of_sessions(empty: Api)
     await empty.until(worker.session_id, lambda session: session.artifacts)
     assert (await usage(empty)).stored_bytes == before + 5_000_000
     await set_quota(empty, stored_bytes=before + 4_000_000)
-    refused = await refusal(wanted(empty, session_id="s", wait=True))
+    refused = await refusal(wanted(empty, session_id="over", wait=True))
     assert (refused.reason, refused.metadata["quota"]) == ("QUOTA_EXCEEDED", "stored_bytes")
-
-
-@pytest.mark.any_database
-async def test_a_quota_is_the_default_s_until_a_tenant_has_its_own(empty: Api) -> None:
-    await set_quota(empty, "", sessions=0, slots=3)
-    told = await empty.admin.GetQuota(admin.GetQuotaRequest(tenant=TENANT))
-    assert (told.own, told.quota) == (False, admin.Quota(sessions=0, slots=3))
-    assert (await refusal(wanted(empty, session_id="s"))).reason == "QUOTA_EXCEEDED"
-    await set_quota(empty, slots=1)
-    told = await empty.admin.GetQuota(admin.GetQuotaRequest(tenant=TENANT))
-    assert (told.own, told.quota) == (True, admin.Quota(slots=1))
-    await wanted(empty, session_id="s")
-    # Lifted by being named and not set.
-    lifted = admin.SetQuotaRequest(tenant=TENANT, update_mask=FieldMask(paths=["slots"]))
-    assert (await empty.admin.SetQuota(lifted)).quota == admin.Quota()
-    listed = (await empty.admin.ListQuotas(admin.ListQuotasRequest())).quotas
-    assert [one.tenant for one in listed] == ["", TENANT]
-    for wrong, field in (
-        (admin.SetQuotaRequest(tenant="a.b"), "tenant"),
-        (admin.SetQuotaRequest(quota=admin.Quota(slots=-1)), "quota.slots"),
-        (admin.SetQuotaRequest(update_mask=FieldMask(paths=["slot"])), "update_mask"),
-    ):
-        assert (await refusal(empty.admin.SetQuota(wrong))).fields == [field]
