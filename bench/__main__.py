@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from bench import (
     cluster,
     creates,
+    first_interval,
     fleet,
     ingest_and_fanout,
     latency,
@@ -23,6 +24,7 @@ FIGURES: dict[str, Callable[[], Awaitable[None]]] = {
     "overhead": overhead.measure,
     "many-sessions": many_sessions.measure,
     "latency": latency.measure,
+    "first-interval": first_interval.measure,
     "creates": creates.measure,
     "ingest-and-fanout": ingest_and_fanout.measure,
     "recovery": recovery.measure,

@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from json import loads
 from pathlib import Path
 
 import grpc
@@ -24,7 +23,6 @@ import grpc
 from externalscaler import externalscaler_pb2 as pb
 from externalscaler.externalscaler_pb2_grpc import ExternalScalerStub
 from milepost.client import Milepost
-from milepost.up.child import Child, ChildSpec
 
 # How long a worker may take to hand over and leave, seconds.
 STOP_S = 60.0
@@ -35,71 +33,90 @@ STABLE_POLLS = 4
 _CALL_TIMEOUT_S = 10.0
 
 
-class Fleet:
-    """Worker processes of one stack. Each is alive until it is told to go; one that dies is started again."""
+@dataclass(slots=True)
+class Worker:
+    """A worker process, from its start to its end."""
 
-    def __init__(self, folder: Path, tasks: asyncio.TaskGroup, *, environment: Mapping[str, str]) -> None:
+    process: asyncio.subprocess.Process
+    ready_file: Path
+
+    @property
+    def ready(self) -> bool:
+        """Whether it serves."""
+        return self.ready_file.exists() and self.process.returncode is None
+
+    async def leave(self) -> None:
+        """SIGTERM; what it has is handed over. Raises RuntimeError when it does not go, or not well."""
+        self.process.terminate()
+        try:
+            async with asyncio.timeout(STOP_S):
+                code = await self.process.wait()
+        except TimeoutError:
+            self.process.kill()
+            code = await self.process.wait()
+        if code:
+            raise RuntimeError(f"{self.ready_file.stem} left with {code}")
+
+
+class Fleet:
+    """Worker processes of one stack, each alive until it is told to go."""
+
+    def __init__(self, folder: Path, *, environment: Mapping[str, str]) -> None:
         """`environment`: what workers are told beside their own names and places, without `MILEPOST_`."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._tasks = tasks
         self._environment = environment
         self._started = 0
         self._leaving: list[asyncio.Task[None]] = []
-        self.workers: dict[str, Child] = {}
+        self.workers: dict[str, Worker] = {}
         """Those that were not told to go, oldest first."""
 
     @property
     def ready(self) -> int:
         """How many of them serve."""
-        return sum(child.pid is not None for child in self.workers.values())
+        return sum(worker.ready for worker in self.workers.values())
 
-    def scale(self, desired: int, *, costs: Mapping[str, int]) -> None:
+    async def scale(self, desired: int, *, costs: Mapping[str, int]) -> None:
         """Start workers, or tell some to go: the cheapest, and of those the newest."""
         while len(self.workers) < desired:
-            self._start()
+            await self._start()
         newest_first = list(reversed(self.workers))
         for name in sorted(newest_first, key=lambda name: costs.get(name, 0))[: len(self.workers) - desired]:
-            child = self.workers.pop(name)
-            self._leaving.append(self._tasks.create_task(child.stop(), name=f"stop {name}"))
+            self._leaving.append(asyncio.create_task(self.workers.pop(name).leave(), name=f"leave {name}"))
 
     async def gone(self) -> None:
-        """Wait until all that were told to go have gone."""
+        """Wait until all that were told to go have gone. Raises RuntimeError when one did not go well."""
         await asyncio.gather(*self._leaving)
 
-    def _start(self) -> None:
+    async def _start(self) -> None:
         self._started += 1
         name = f"pod-{self._started}"
-        ready = self._folder / f"{name}.json"
+        ready_file = self._folder / f"{name}.json"
         told = {
             **self._environment,
             "LISTEN": "127.0.0.1:0",
             "METRICS_LISTEN": "127.0.0.1:0",
             "WORKER_ID": name,
             "WORK_DIR": str(self._folder / name),
-            "READY_FILE": str(ready),
+            "READY_FILE": str(ready_file),
         }
-
-        async def serves(pid: int) -> bool:
-            return ready.exists() and loads(ready.read_text())["pid"] == pid
-
-        spec = ChildSpec(
-            name=name,
-            command=(sys.executable, "-m", "sim_worker"),
-            environment={**os.environ, **{f"MILEPOST_{key}": words for key, words in told.items()}},
-            log=self._folder / f"{name}.log",
-            serves=serves,
-            stop_timeout_s=STOP_S,
-        )
-        self.workers[name] = child = Child(spec, changed=lambda: None)
-        self._tasks.create_task(child.keep_alive(), name=name)
+        with (self._folder / f"{name}.log").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "sim_worker"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **{f"MILEPOST_{key}": words for key, words in told.items()}},
+            )
+        self.workers[name] = Worker(process, ready_file)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One round of polling. `slots` None: the load was not known (UNAVAILABLE)."""
+    """One round of polling, from when to when. `slots` None: the load was not known (UNAVAILABLE)."""
 
-    at_s: float
+    began_s: float
+    ended_s: float
     slots: float | None
     active: bool | None
     desired: int
@@ -130,7 +147,7 @@ class Autoscaler:
         """One round, as KEDA makes it: GetMetricSpec, GetMetrics, IsActive. What is not known changes nothing."""
         metadata = {"pool": self.pool, "slotsPerWorker": str(self.slots_per_worker)}
         ref = pb.ScaledObjectRef(name="workers", namespace="bench", scalerMetadata=metadata)
-        slots, active = None, None
+        slots, active, began_s = None, None, time.time()
         try:
             (spec,) = (await self.scaler.GetMetricSpec(ref, timeout=_CALL_TIMEOUT_S)).metricSpecs
             request = pb.GetMetricsRequest(scaledObjectRef=ref, metricName=spec.metricName)
@@ -143,7 +160,7 @@ class Autoscaler:
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.UNAVAILABLE:
                 raise
-        reading = Reading(time.time(), slots, active, len(self.fleet.workers), self.fleet.ready)
+        reading = Reading(began_s, time.time(), slots, active, len(self.fleet.workers), self.fleet.ready)
         self.readings.append(reading)
         return reading
 
@@ -155,22 +172,30 @@ class Autoscaler:
         costs = {}
         if desired < present:
             costs = {worker.worker_id: worker.busy for worker in (await self.client.sessions.statistics()).workers}
-        self.fleet.scale(desired, costs=costs)
+        await self.fleet.scale(desired, costs=costs)
 
 
 @asynccontextmanager
 async def autoscaled(
-    folder: Path, client: Milepost, *, session_api: str, event_store: str, nats_url: str, slots: int, max_workers: int
+    folder: Path,
+    client: Milepost,
+    *,
+    session_api: str,
+    event_store: str,
+    nats_url: str,
+    slots: int,
+    max_workers: int,
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Autoscaler]:
-    """A fleet for a stack without workers, scaled while the body runs; all of it has gone at the end."""
-    environment = {"NATS_URL": nats_url, "EVENT_STORE": event_store, "SLOTS": str(slots)}
-    async with grpc.aio.insecure_channel(session_api) as channel, asyncio.TaskGroup() as tasks:
-        fleet = Fleet(folder, tasks, environment=environment)
-        scaler = Autoscaler(ExternalScalerStub(channel), client, fleet, "sumo-1_28_0", slots, max_workers)
-        scaling = tasks.create_task(scaler(), name="autoscaler")
+    """A scaler and its fleet, for a stack without workers. All workers have gone at the end.
+
+    Call it, or `poll` again and again. `environment` goes to the workers, without `MILEPOST_`.
+    """
+    told = {"NATS_URL": nats_url, "EVENT_STORE": event_store, "SLOTS": str(slots), **(environment or {})}
+    async with grpc.aio.insecure_channel(session_api) as channel:
+        fleet = Fleet(folder, environment=told)
         try:
-            yield scaler
+            yield Autoscaler(ExternalScalerStub(channel), client, fleet, "sumo-1_28_0", slots, max_workers)
         finally:
-            scaling.cancel()
-            fleet.scale(0, costs={})
+            await fleet.scale(0, costs={})
             await fleet.gone()

@@ -16,6 +16,7 @@ from bench.stack import whole_stack
 from milepost.client import Milepost
 from milepost.event.v1.event_pb2 import Event
 from milepost.session.v1.session_pb2 import Session, SessionSpec, SessionState
+from runtime.process import cancel
 
 SLOTS = 2
 MAX_WORKERS = 6
@@ -42,7 +43,11 @@ async def measure() -> None:
             slots=SLOTS,
             max_workers=MAX_WORKERS,
         ) as scaler:
-            await _day(client, scaler)
+            scaling = asyncio.create_task(scaler(), name="autoscaler")
+            try:
+                await _day(client, scaler)
+            finally:
+                await cancel(scaling)
 
 
 async def _day(client: Milepost, scaler: Autoscaler) -> None:

@@ -20,6 +20,7 @@ from running_api import PATIENCE_S, Api, running_api
 
 from broker import Broker
 from externalscaler import externalscaler_pb2
+from runtime.work_queue import Line
 from session_api.gateways.work_orders import WorkOrders
 
 # Go compiles gRPC first: half a minute of two cores, once.
@@ -132,7 +133,7 @@ def wanted(slots: int) -> dict[str, Any]:
 
 
 async def order(api: Api, session_id: str) -> None:
-    await WorkOrders(api.js, lease_s=10).publish(tenant="t", session_id=session_id, pool=POOL)
+    await WorkOrders(api.js, lease_s=10).publish(Line(POOL, "standard", "t"), session_id)
 
 
 def compare_contracts(published: bytes) -> None:

@@ -12,6 +12,7 @@ from running_api import PATIENCE_S, Api, refusal, running_api
 from broker import Broker
 from externalscaler import externalscaler_pb2 as pb
 from externalscaler.externalscaler_pb2_grpc import ExternalScalerStub
+from runtime.work_queue import Line
 from session_api.gateways.work_orders import WorkOrders
 
 pytestmark = pytest.mark.any_database
@@ -40,12 +41,11 @@ async def test_slots_wanted_are_those_that_wait_and_those_that_run(api: Api) -> 
     assert await slots(scaler) == 0
     assert not (await scaler.IsActive(ref())).result
     orders = WorkOrders(api.js, lease_s=10)
-    for tenant, session in (("one", "a"), ("one", "b"), ("two", "a")):
-        await orders.publish(tenant=tenant, session_id=session, pool=POOL)
-    await orders.publish(tenant="one", session_id="a", pool="other")
+    one, two = Line(POOL, "standard", "one"), Line(POOL, "batch_low", "two")
+    await orders.publish_all([(one, "a"), (one, "b"), (two, "a"), (Line("other", "standard", "one"), "a")])
     assert await slots(scaler) == 3
     assert await slots(scaler, pool="other") == 1
-    subscription = await api.js.pull_subscribe_bind(f"{POOL}-standard-one", stream="WORK")
+    subscription = await api.js.pull_subscribe_bind(one.consumer, stream="WORK")
     (running,) = await subscription.fetch(1)
     assert await slots(scaler) == 3
     assert (await scaler.IsActive(ref())).result
@@ -94,7 +94,7 @@ async def test_what_a_worker_takes_must_be_said_and_the_metric_be_the_pools(api:
 
 async def test_a_load_that_is_not_known_is_never_none(api: Api, broker: Broker) -> None:
     scaler = ExternalScalerStub(api.channel)
-    await WorkOrders(api.js, lease_s=10).publish(tenant="one", session_id="a", pool=POOL)
+    await WorkOrders(api.js, lease_s=10).publish(Line(POOL, "standard", "one"), "a")
     stream = scaler.StreamIsActive(ref())
     assert (await first(stream)).result
     broker.kill()
@@ -122,7 +122,7 @@ async def test_changes_are_pushed_and_a_server_that_stops_ends_the_streams_well(
             active, specs = scaler.StreamIsActive(ref()), scaler.StreamMetricSpec(ref())
             assert not (await first(active)).result
             assert (await first(specs)).metricSpecs[0].targetSizeFloat == 1.5
-            await WorkOrders(api.js, lease_s=10).publish(tenant="one", session_id="a", pool=POOL)
+            await WorkOrders(api.js, lease_s=10).publish(Line(POOL, "standard", "one"), "a")
             assert (await asyncio.wait_for(first(active), PATIENCE_S)).result
             await api.js.purge_stream("WORK")
             assert not (await asyncio.wait_for(first(active), PATIENCE_S)).result
