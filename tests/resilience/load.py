@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from milepost.checkpoint.v1.checkpoint_pb2 import Exactness
 from milepost.client import Milepost
 from milepost.event.v1.event_pb2 import EventKind
-from milepost.exceptions import Unavailable
+from milepost.exceptions import DeadlineExceeded, Unavailable
 from milepost.session.v1.session_pb2 import Session, SessionSpec, SessionState
 from resilience.history import Recorder, read_log
 from resilience.model import check, check_undisturbed
@@ -94,14 +94,16 @@ class Load:
         while True:
             try:
                 return await self.client.sessions.get(name)
-            except Unavailable:
+            except (Unavailable, DeadlineExceeded):
+                # A machine that is busy with other things is not what is judged here.
                 continue
 
     async def _head(self, name: str) -> int:
         while True:
             try:
                 return (await self.client.events.head(name)).head_seq
-            except Unavailable:
+            except (Unavailable, DeadlineExceeded):
+                # A machine that is busy with other things is not what is judged here.
                 continue
 
 

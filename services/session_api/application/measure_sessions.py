@@ -12,9 +12,13 @@ from session_api.gateways.session_counts import SessionCounts
 
 log = structlog.get_logger()
 _sessions = Gauge(
-    "milepost_sessions", "Sessions that are kept, deleted ones left out, by pool and state", ["pool", "state"]
+    "milepost_sessions",
+    "Sessions that are kept, deleted ones left out, by pool, class and state",
+    ["pool", "class", "state"],
 )
-_oldest = Gauge("milepost_queue_oldest_seconds", "How long the session that waits longest was created ago", ["pool"])
+_oldest = Gauge(
+    "milepost_queue_oldest_seconds", "How long the session that waits longest was created ago", ["pool", "class"]
+)
 _slots = Gauge("milepost_pool_slots", "Slots of the workers that are heard of, closed ones left out", ["pool"])
 _workers = Gauge("milepost_pool_workers", "Workers that are heard of", ["pool"])
 
@@ -39,14 +43,14 @@ class MeasureSessions:
             await asyncio.sleep(PERIOD_S)
 
     async def _once(self) -> None:
-        counted, oldest = await self.counts.by_pool_and_state(), await self.counts.oldest_waiting_s()
+        counted, oldest = await self.counts.by_state(), await self.counts.oldest_waiting_s()
         for gauge in (_sessions, _oldest, _slots, _workers):
             # What is gone must not stay at what it was.
             gauge.clear()
-        for pool, state, count in counted:
-            _sessions.labels(pool, state.name.lower()).set(count)
-        for pool, age_s in oldest:
-            _oldest.labels(pool).set(age_s)
+        for pool, work_class, state, count in counted:
+            _sessions.labels(pool, work_class, state.name.lower()).set(count)
+        for pool, work_class, age_s in oldest:
+            _oldest.labels(pool, work_class).set(age_s)
         for worker in self.fleet.present():
             _workers.labels(worker.pool).inc()
             _slots.labels(worker.pool).inc(0 if worker.closed_because else worker.slots)

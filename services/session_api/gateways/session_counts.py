@@ -20,25 +20,24 @@ class SessionCounts:
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
     @in_time
-    async def by_pool_and_state(self) -> list[tuple[str, State, int]]:
-        """(pool, state, sessions), deleted ones left out."""
-        query = (
-            select(sessions.c.pool, sessions.c.state, func.count())
-            .where(sessions.c.deleted.is_(False))
-            .group_by(sessions.c.pool, sessions.c.state)
-        )
+    async def by_state(self) -> list[tuple[str, str, State, int]]:
+        """(pool, class, state, sessions), deleted ones left out."""
+        what = (sessions.c.pool, sessions.c.work_class, sessions.c.state)
+        query = select(*what, func.count()).where(sessions.c.deleted.is_(False)).group_by(*what)
         async with self.engine.connect() as connection:
-            return [(pool, State(state), count) for pool, state, count in await connection.execute(query)]
+            found = await connection.execute(query)
+            return [(pool, work_class, State(state), count) for pool, work_class, state, count in found]
 
     @in_time
-    async def oldest_waiting_s(self) -> list[tuple[str, float]]:
-        """(pool, seconds) since the session was created that waits there longest."""
+    async def oldest_waiting_s(self) -> list[tuple[str, str, float]]:
+        """(pool, class, seconds) since the session was created that waits there longest."""
+        where = (sessions.c.pool, sessions.c.work_class)
         query = (
-            select(sessions.c.pool, func.min(sessions.c.create_time))
+            select(*where, func.min(sessions.c.create_time))
             .where(sessions.c.state == State.PENDING.value)
-            .group_by(sessions.c.pool)
+            .group_by(*where)
         )
         now = self.clock().replace(tzinfo=None)
         async with self.engine.connect() as connection:
             found = await connection.execute(query)
-            return [(pool, max(0.0, (now - created).total_seconds())) for pool, created in found]
+            return [(pool, name, max(0.0, (now - created).total_seconds())) for pool, name, created in found]

@@ -58,7 +58,7 @@ class Collector(TraceServiceServicer):
         found = [one for one in self.told if one.span.name == name and wanted.items() <= one.attributes.items()]
         return sorted(found, key=lambda one: one.span.start_time_unix_nano)
 
-    async def until(self, condition: Callable[[], object], timeout_s: float = 30.0) -> None:
+    async def until(self, condition: Callable[[], object], timeout_s: float = 60.0) -> None:
         """Wait for spans: processes send them in batches."""
         async with asyncio.timeout(timeout_s):
             while not condition():
