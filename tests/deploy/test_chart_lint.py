@@ -14,6 +14,8 @@ import yaml
 
 from deploy.chart import CACHE, EVERYTHING, ROOT, render
 
+pytestmark = pytest.mark.timeout(300)
+
 SERVICES = ("session-api", "event-store", "worker")
 PODS = {f"Deployment.default.city-{name}" for name in SERVICES} | {"Job.default.city-migrations"}
 # Finding: what of ours it may be about (None: all), because …
@@ -45,7 +47,7 @@ def findings(path: Path, framework: str) -> dict[str, set[str]]:
         pytest.skip("no checkov: `make chart-tools` installs it")
     command = [checkov, "--framework", framework, "--quiet", "--compact", "--skip-download", "--output", "json"]
     kind = "--directory" if path.is_dir() else "--file"
-    done = subprocess.run([*command, kind, str(path)], capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run([*command, kind, str(path)], capture_output=True, text=True, timeout=250, check=False)
     answer = json.loads(done.stdout)
     assert answer["summary"]["passed"] > 50, "it looked at something"
     found: dict[str, set[str]] = {}
