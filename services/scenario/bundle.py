@@ -198,6 +198,9 @@ def _check_member(member: zipfile.ZipInfo) -> bool:
         raise ScenarioRejected(Finding("archive-encrypted", "the entry is encrypted", path))
     if member.compress_type not in _METHODS:
         raise ScenarioRejected(Finding("archive-invalid", "the entry is neither stored nor deflated", path))
+    if member.header_offset < 0:
+        # Of a directory that lies about where it stands: reading there is an error of the system.
+        raise ScenarioRejected(Finding("archive-invalid", "the entry is said to begin before the archive", path))
     if not path.endswith("/"):
         return True
     wrong = check_path(path[:-1])

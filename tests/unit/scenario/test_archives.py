@@ -133,6 +133,17 @@ def test_a_huge_directory_is_refused_before_it_is_read(archive: Callable[[Build]
     assert refuse(path)[0] == "too-many-files"
 
 
+def test_an_entry_before_the_archive_is_refused(archive: Callable[[Build], Path]) -> None:
+    path = archive(lambda opened: opened.writestr("net.xml", "x"))
+    content = bytearray(path.read_bytes())
+    place = content.rfind(b"PK\x05\x06") + 16
+    # The directory is said to stand further back than it does, so all entries move to the front.
+    struct.pack_into("<L", content, place, struct.unpack_from("<L", content, place)[0] + 100)
+    path.write_bytes(content)
+
+    assert refuse(path) == ("archive-invalid", "run.sumocfg")
+
+
 def test_zip64_is_refused(archive: Callable[[Build], Path]) -> None:
     path = archive(lambda opened: opened.writestr("net.xml", ""))
     content = path.read_bytes()

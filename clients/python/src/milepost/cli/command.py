@@ -66,19 +66,23 @@ class Target:
         """Whether programs read the output."""
         return self.output is Output.JSON
 
+    def proof(self) -> tuple[Credentials, str | None]:
+        """The credentials of the environment, else of the login to this very server; and its event store."""
+        credentials, login = Credentials.from_environment(), _kept_login()
+        if login is None or login.server != self.address:
+            return credentials, self.event_store
+        return (login.credentials if credentials == NO_CREDENTIALS else credentials), (
+            self.event_store or login.event_store or None
+        )
+
     @asynccontextmanager
     async def client(self, credentials: Credentials | None = None) -> AsyncIterator[Milepost]:
         """A client of the server. Says so at once when nobody is there, instead of trying for long.
 
-        `credentials` None: those of the environment, else of the login to that very server.
+        `credentials` None: those of `proof`.
         """
-        store = self.event_store
-        if credentials is None:
-            credentials = Credentials.from_environment()
-            login = _kept_login()
-            if login is not None and login.server == self.address:
-                credentials = login.credentials if credentials == NO_CREDENTIALS else credentials
-                store = store or login.event_store or None
+        own, store = self.proof()
+        credentials = own if credentials is None else credentials
         for address in (self.address, store):
             if address is not None and not _ADDRESS.fullmatch(address):
                 raise typer.BadParameter(f"{address!r} is not HOST:PORT")
