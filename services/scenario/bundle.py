@@ -167,14 +167,6 @@ class _Budget:
             raise ScenarioRejected(Finding("archive-ratio", message, path))
 
 
-def _entry(opened: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
-    try:
-        return opened.open(member)
-    except OSError as error:
-        # It is told to begin where no file has a place.
-        raise zipfile.BadZipFile(f"{member.orig_filename!r} begins nowhere") from error
-
-
 def _extract(opened: zipfile.ZipFile, archive_bytes: int, into: Path, limits: UploadLimits) -> tuple[ScenarioFile, ...]:
     members = [member for member in opened.infolist() if _check_member(member)]
     check_paths((member.orig_filename for member in members), limits)
@@ -183,7 +175,7 @@ def _extract(opened: zipfile.ZipFile, archive_bytes: int, into: Path, limits: Up
     for member in sorted(members, key=lambda member: member.orig_filename.encode()):
         target = into / member.orig_filename
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _entry(opened, member) as source, target.open("xb") as sink:
+        with opened.open(member) as source, target.open("xb") as sink:
             files.append(_copy(source, sink, member.orig_filename, budget))
     return tuple(files)
 

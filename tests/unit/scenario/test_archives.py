@@ -213,14 +213,3 @@ def test_three_gigabytes_stop_at_the_limit_not_at_their_end(tmp_path: Path) -> N
 
     assert (refused.value.file, refused.value.limit_bytes) == ("net.xml", 8 * MIB)
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_files_that_begin_nowhere_are_told(tmp_path: Path) -> None:
-    path = tmp_path / "z.zip"
-    with zipfile.ZipFile(path, "w") as opened:
-        opened.writestr("a.xml", "<a/>")
-    content = bytearray(path.read_bytes())
-    # The directory's offset, near the end of the last record: everything begins before the archive then.
-    content[-6:-2] = (int.from_bytes(content[-6:-2], "little") + 1000).to_bytes(4, "little")
-    path.write_bytes(content)
-    assert refuse(path)[0] == "archive-invalid"
