@@ -40,8 +40,10 @@ class Load:
     async def begin(self) -> None:
         """Create all; returns when each has stored an interval."""
         self._digest = (await self.client.scenarios.upload(demo_directory())).digest
-        await asyncio.gather(*(self._create(name, seed % SEEDS) for seed, name in enumerate(self.names)))
-        await asyncio.gather(*(self._first_interval(name) for name in self.names))
+        for seed, name in enumerate(self.names):
+            await self._create(name, seed % SEEDS)
+        for name in self.names:
+            await self._first_interval(name)
 
     async def grow(self) -> None:
         """Wait until every session that has not ended has stored something more."""
