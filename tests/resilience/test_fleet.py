@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from bench.autoscaling import Autoscaler, autoscaled
 
-from conftest import eventually
+from eventually import eventually
 from milepost.session.v1.session_pb2 import Session, SessionSpec, SessionState
 from resilience.history import Recorder
 from resilience.model import check

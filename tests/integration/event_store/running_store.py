@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client import REGISTRY
-from store_calls import PATIENCE_S, Store, Watch, refusal
-from store_logs import Log, as_records, completed, created, interval, lines, reopened
 
 from databases import hold, url_of
 from event_store.main import serve
 from event_store.settings import EventStoreSettings
+from integration.event_store.store_calls import PATIENCE_S, Store, Watch, refusal
+from integration.event_store.store_logs import Log, as_records, completed, created, interval, lines, reopened
 from runtime.process import Lifetime
 
 __all__ = [

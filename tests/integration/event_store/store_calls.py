@@ -8,8 +8,8 @@ from typing import Any
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
-from store_logs import Log
 
+from integration.event_store.store_logs import Log
 from milepost.admin.v1.admin_service_pb2_grpc import StoreAdminServiceStub
 from milepost.blob.v1.blob_service_pb2_grpc import BlobServiceStub
 from milepost.event.v1 import event_service_pb2 as pb
