@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+# Processes are started from here while gRPC's threads run: its handlers of fork(2) would abort some of them.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 sys.path.insert(0, str(Path(__file__).parent))
 
 from broker import Broker, running_broker

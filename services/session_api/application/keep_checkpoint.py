@@ -62,7 +62,9 @@ class KeepCheckpoint:
                 caller.tenant, session_id, appended.command_id, after=appended.place, timeout_s=caller.patience_s
             )
             settled = outcome_among(read, appended.command_id)
-            if settled is not None and settled.HasField("command_applied"):
+            if settled is None:
+                return None
+            if settled.HasField("command_applied"):
                 return checkpoint_id
         # It was asked for before, or was rejected: the projection says it, and why.
         return checkpoint_id if await self.append.outcome(caller, appended) is not None else None
