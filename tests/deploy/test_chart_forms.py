@@ -15,6 +15,8 @@ import yaml
 from deploy.chart import CHART, EVERYTHING, EXAMPLES, GIVEN, Manifest, merged, of_kind, refused, render, run_helm
 from session_api.domain.scaling import scaled_pool
 
+pytestmark = pytest.mark.long
+
 KEDA = "github.com/kedacore/keda/v2@v2.21.0"
 # The oldest that the chart says it is for, and the newest whose schema there is.
 KUBERNETES = ("1.27.0", "1.30.0", "1.34.0")

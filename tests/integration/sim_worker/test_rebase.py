@@ -120,6 +120,7 @@ async def test_a_state_that_does_not_load_is_skipped_and_whoever_comes_after_kno
     assert equal.diverged_step == 0, equal.difference
 
 
+@pytest.mark.long
 async def test_forks_and_rollbacks_go_through_the_files_too(stage: Rig, undisturbed: list[Event]) -> None:
     async with stage.worker("w-fork"):
         of = await stage.create(spec(), end_s=END_S)
