@@ -31,11 +31,11 @@ async def test_without_a_leader_the_load_is_not_known_and_with_one_it_is_what_it
         assert await answers(wanted, until_known=True) == {3}
         for name in brokers.names[1:]:
             brokers.kill(name)
-        # One of three: it may still believe itself the leader for a moment, and then says what it last knew.
+        # One of three: it may believe itself the leader for a while, and then says what it last knew; an answer that
+        # comes too late says nothing in between.
         async with asyncio.timeout(PATIENCE_S):
             while None not in (said := await answers(wanted)):
                 assert said == {3}
-        assert await answers(wanted) == {None}
         await brokers.start(*brokers.names[1:])
         assert await answers(wanted, until_known=True) <= {None, 3}
         assert await answers(wanted, until_known=True) == {3}
