@@ -22,7 +22,7 @@ $(STAMP): requirements.lock pyproject.toml clients/python/pyproject.toml $(shell
 demo: setup ## Run three sessions of a city at once, with live progress, results and a picture (demo.png).
 	@$(BIN)/milepost demo --picture demo.png
 
-test: setup ## Run all tests; needs about six minutes on two cores.
+test: setup ## Run all tests; needs six to seven minutes on two cores.
 	@$(BIN)/pytest
 
 images: setup ## Build the images, run them hardened on this machine, stop and kill them (needs podman, as root).
