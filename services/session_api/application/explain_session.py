@@ -10,7 +10,8 @@ from runtime.turns import group_of
 from session_api.application.place_orders import PlaceOrders
 from session_api.application.refusals import not_found
 from session_api.gateways.fleet import Fleet
-from session_api.gateways.sessions_sql import Queue, Sessions
+from session_api.gateways.queue_view import Queue
+from session_api.gateways.sessions_sql import Sessions
 from session_log.domain.lifecycle import CLAIMED, ENDED, State
 
 # From this load of all cores on a worker's machine is what slows its sessions down.

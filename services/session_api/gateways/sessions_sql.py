@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -15,12 +15,12 @@ from milepost.event.v1.event_pb2 import Event
 from milepost.event.v1.event_service_pb2 import Position
 from milepost.session.v1.session_pb2 import Session
 from runtime.database import GroupCommit, in_time
-from runtime.turns import group_of, rank_of
 from runtime.work_queue import Line
 from session_api.domain.quota import OverQuota
 from session_api.gateways import request_ids
 from session_api.gateways.grants import utc_now
 from session_api.gateways.projected import Outcome
+from session_api.gateways.queue_view import Queue
 from session_api.gateways.request_ids import Asked
 from session_api.gateways.session_writes import Key, apply_events, move_feed, remove_session
 from session_api.gateways.tables import feed, outcomes, sessions
@@ -41,39 +41,6 @@ class WantedOrder:
     state: State
     held: bool
     """Whether it was taken beyond the quota of sessions, and was never claimed so far."""
-
-
-@dataclass(frozen=True, slots=True)
-class Queue:
-    """Sessions that wait for a worker of a pool, as one of them sees it."""
-
-    line: Line
-    """Where it stands."""
-    waiting: int
-    """All of them, it included."""
-    before: int
-    """Those of its tenant and class that are before it."""
-    other_classes: int
-    """Those of its tenant's other classes."""
-    other_tenants: int
-    """Other tenants that wait for their turns."""
-
-    @classmethod
-    def of(cls, line: Line, rows: Iterable[Any]) -> "Queue":
-        """From counts (tenant, work_class, all, earlier) of those that wait for the line's pool."""
-        waiting = before = other_classes = 0
-        tenants = set()
-        for row in rows:
-            waiting += row.all
-            if row.tenant != line.tenant:
-                tenants.add(row.tenant)
-            elif group_of(row.work_class) != group_of(line.work_class):
-                other_classes += row.all
-            elif row.work_class == line.work_class:
-                before += row.earlier
-            elif rank_of(row.work_class) < rank_of(line.work_class):
-                before += row.all
-        return cls(line, waiting, before, other_classes, len(tenants))
 
 
 class Sessions:

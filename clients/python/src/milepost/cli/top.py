@@ -116,10 +116,10 @@ def _summary(view: View) -> Text:
     states = (
         f"{one.sessions} {enum_word(SessionState.Name(one.state), 'SESSION_STATE_')}" for one in view.statistics.states
     )
-    lag = "not known" if view.ingest_lag_s is None else f"{view.ingest_lag_s:.2f} s"
+    store = "store unknown" if view.ingest_lag_s is None else f"store {view.ingest_lag_s:.2f} s behind the broker"
     lines = [
         f"sessions   {', '.join(states) or 'none'}",
-        f"behind     store {lag} behind the broker, session list {view.projection_lag} events behind the store",
+        f"behind     {store}, session list {view.projection_lag} events behind the store",
     ]
     return Text("\n".join(lines))
 
