@@ -1,6 +1,6 @@
 # Milepost: every target is a sentence in `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test images chart-tools check fix protos bench chaos lock
+.PHONY: help setup demo test slow images chart-tools check fix protos bench chaos lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -22,8 +22,11 @@ $(STAMP): requirements.lock pyproject.toml clients/python/pyproject.toml $(shell
 demo: setup ## Run three sessions of a city at once, with live progress, results and a picture (demo.png).
 	@$(BIN)/milepost demo --picture demo.png
 
-test: setup ## Run all tests; needs six to seven minutes on two cores.
+test: setup ## Run all tests; needs less than five minutes on two cores.
 	@$(BIN)/pytest
+
+slow: setup ## Run the tests that `make test` has no time for; three minutes more.
+	@$(BIN)/pytest -m slow
 
 images: setup ## Build the images, run them hardened on this machine, stop and kill them (needs podman, as root).
 	@$(BIN)/pytest -m images -n 0 -rs -v

@@ -125,7 +125,8 @@ class Postgres:
     def go_on(self) -> None:
         """Undo `pause`."""
         for pid in self.pids:
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     def stop(self) -> None:
         """End it at once but cleanly: open transactions are rolled back."""

@@ -45,7 +45,7 @@ from milepost.admin.v1.admin_service_pb2_grpc import add_StoreAdminServiceServic
 from milepost.blob.v1 import blob_service_pb2
 from milepost.blob.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
 from runtime.broker import connect, disconnect, ensure_streams, jetstream
-from runtime.database import open_database
+from runtime.database import is_away, open_database
 from runtime.grpc_server import GrpcServer, serving
 from runtime.process import Lifetime, cancel, run_service
 
@@ -88,7 +88,7 @@ async def serve(settings: EventStoreSettings, lifetime: Lifetime) -> None:
             settings.clean_up_s,
         )
         await heads.listen()
-        server = GrpcServer(settings)
+        server = GrpcServer(settings, is_away)
         add_event_service(
             EventServiceAdapter(
                 read=ReadLog(find, rows, phases),

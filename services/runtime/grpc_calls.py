@@ -15,11 +15,9 @@ import nats.errors
 import protovalidate
 import structlog
 from google.protobuf.message import Message
-from sqlalchemy.exc import SQLAlchemyError
 
 from milepost.errors.v1 import errors_pb2
 from runtime.authentication import Authentication
-from runtime.database import is_away
 from runtime.errors import CallRefused, FieldViolation, to_status
 from runtime.identity import serve_as
 from runtime.observed_calls import observed
@@ -28,6 +26,8 @@ log = structlog.get_logger()
 _validator = protovalidate.Validator()
 _ABSENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 Context = grpc.aio.ServicerContext[Any, Any]
+# Whether a database is to blame for an exception: a service without one has nothing of SQLAlchemy in its memory.
+DatabaseAway = Callable[[Exception], bool]
 # Packages of our services; health and reflection answer for themselves.
 _OURS = ("/milepost.", "/externalscaler.")
 _STATUS_TRAILER = "grpc-status-details-bin"
@@ -63,9 +63,11 @@ async def refuse(context: grpc.aio.ServicerContext[Any, Any], refused: CallRefus
     raise AssertionError("abort does not return")
 
 
-async def _fail(context: grpc.aio.ServicerContext[Any, Any], method: str, error: Exception) -> NoReturn:
+async def _fail(
+    context: grpc.aio.ServicerContext[Any, Any], method: str, error: Exception, database_away: DatabaseAway
+) -> NoReturn:
     """End the call as the error deserves."""
-    refused = _as_refusal(error)
+    refused = _as_refusal(error, database_away)
     if refused is None:
         correlation_id = uuid.uuid4().hex
         log.exception("call failed", method=method, correlation_id=correlation_id)
@@ -77,7 +79,7 @@ async def _fail(context: grpc.aio.ServicerContext[Any, Any], method: str, error:
     await refuse(context, refused)
 
 
-def _as_refusal(error: Exception) -> CallRefused | None:
+def _as_refusal(error: Exception, database_away: DatabaseAway) -> CallRefused | None:
     """A refusal as it is, and what a neighbour's absence means for our caller; None for a defect."""
     match error:
         case CallRefused():
@@ -87,7 +89,7 @@ def _as_refusal(error: Exception) -> CallRefused | None:
             return CallRefused(
                 errors_pb2.ERROR_REASON_STORE_UNAVAILABLE, "the event store does not answer", retry_after_s=1.0
             )
-        case SQLAlchemyError() if is_away(error):
+        case _ if database_away(error):
             log.warning("database does not answer", error=repr(error))
             return CallRefused(
                 errors_pb2.ERROR_REASON_STORE_UNAVAILABLE, "the database does not answer", retry_after_s=1.0
@@ -104,8 +106,9 @@ def _as_refusal(error: Exception) -> CallRefused | None:
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Knows callers, validates requests and translates failures for every kind of call we have."""
 
-    def __init__(self, authentication: Authentication) -> None:
+    def __init__(self, authentication: Authentication, database_away: DatabaseAway) -> None:
         self._authentication = authentication
+        self._database_away = database_away
 
     async def intercept_service(
         self,
@@ -152,7 +155,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 except grpc.aio.AbortError:
                     raise
                 except Exception as error:  # noqa: BLE001 - the edge: see the module's docstring
-                    await _fail(context, method, error)
+                    await _fail(context, method, error, self._database_away)
 
         return call
 
@@ -166,7 +169,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 except grpc.aio.AbortError:
                     raise
                 except Exception as error:  # noqa: BLE001 - the edge: see the module's docstring
-                    await _fail(context, method, error)
+                    await _fail(context, method, error, self._database_away)
 
         return call
 

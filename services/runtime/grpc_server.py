@@ -10,7 +10,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from runtime.authentication import Authentication
-from runtime.grpc_calls import CallInterceptor
+from runtime.grpc_calls import CallInterceptor, DatabaseAway
 from runtime.settings import ServiceSettings
 
 log = structlog.get_logger()
@@ -35,12 +35,13 @@ class OpenToEverybody(RuntimeError):
 class GrpcServer:
     """A server that is being assembled, then serves.
 
-    Register services on `.server`, then `await start(names)`; `.address` is where it serves.
+    Register services on `.server`, then `await start(names)`; `.address` is where it serves. `database_away` tells
+    which exceptions mean that the service's database does not answer, for those that have one.
     """
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(self, settings: ServiceSettings, database_away: DatabaseAway = lambda _: False) -> None:
         options = (*_OPTIONS, *_connection_options(settings))
-        interceptor = CallInterceptor(Authentication(settings))
+        interceptor = CallInterceptor(Authentication(settings), database_away)
         self.server = grpc.aio.server(interceptors=[interceptor], options=options)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)

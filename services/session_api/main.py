@@ -14,7 +14,7 @@ from milepost.session.v1.session_service_pb2_grpc import add_SessionServiceServi
 from runtime.blobs import Blobs
 from runtime.broker import connect, disconnect, ensure_streams, jetstream
 from runtime.channels import open_channel
-from runtime.database import open_database
+from runtime.database import is_away, open_database
 from runtime.grpc_server import GrpcServer, serving
 from runtime.process import Lifetime, cancel, run_service
 from scenario.limits import UploadLimits
@@ -103,7 +103,7 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
         retire = Retire(kept, verbs.delete, keep_ended)
         store_scenario = StoreScenario(scenarios, blobs, limits, quotas)
 
-        server = GrpcServer(settings)
+        server = GrpcServer(settings, is_away)
         add_SessionServiceServicer_to_server(
             SessionServiceAdapter(
                 create=create,

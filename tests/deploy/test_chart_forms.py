@@ -15,7 +15,7 @@ import yaml
 from deploy.chart import CHART, EVERYTHING, EXAMPLES, GIVEN, Manifest, merged, of_kind, refused, render, run_helm
 from session_api.domain.scaling import scaled_pool
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 KEDA = "github.com/kedacore/keda/v2@v2.21.0"
 # The oldest that the chart says it is for, and the newest whose schema there is.

@@ -14,7 +14,7 @@ import yaml
 
 from deploy.chart import CACHE, EVERYTHING, ROOT, render
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 SERVICES = ("session-api", "event-store", "worker")
 PODS = {f"Deployment.default.city-{name}" for name in SERVICES} | {"Job.default.city-migrations"}

@@ -13,7 +13,7 @@ from session_api.settings import SessionApiSettings
 from sim_worker.main import HAND_OVER_S
 from sim_worker.settings import SimWorkerSettings
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 SETTINGS: dict[str, type[ServiceSettings]] = {
     "session-api": SessionApiSettings,

@@ -12,7 +12,7 @@ from stack import running_stack
 SESSIONS = 100
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_a_hundred_sessions_created_at_once_all_complete_and_leave_nothing(city: Path, tmp_path: Path) -> None:
     # The stack itself proves at its end that no process and no directory is left.

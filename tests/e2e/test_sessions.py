@@ -102,7 +102,14 @@ async def test_the_bundled_city_has_the_results_of_the_bare_binary(stack: Runnin
     await assert_equals_bare(await stack.client.sessions.wait(session.session_id), demo_directory(), tmp_path)
 
 
-@pytest.mark.parametrize("name", ["bologna_acosta", "resco_cologne1", "resco_ingolstadt21"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("bologna_acosta", marks=pytest.mark.slow),
+        "resco_cologne1",
+        pytest.param("resco_ingolstadt21", marks=pytest.mark.slow),
+    ],
+)
 async def test_real_scenarios_have_the_results_of_the_bare_binary(
     stack: RunningStack, name: str, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ from milepost.session.v1.session_pb2 import SessionState
 from session_logs import simulated, whole_log
 from stack import RunningStack, running_stack
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 # The first 25 minutes of the bundled city, which begins at seven: long enough to be hit, short enough to repeat.
 END_TIME_S = 25200.0 + 1500.0

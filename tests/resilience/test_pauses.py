@@ -13,6 +13,7 @@ from stack import running_stack
 BEGIN_S = 25200.0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 async def test_a_pause_that_ends_while_the_session_is_recovering_ends(tmp_path: Path) -> None:
     async with running_stack(tmp_path / "stack") as stack:
@@ -28,6 +29,7 @@ async def test_a_pause_that_ends_while_the_session_is_recovering_ends(tmp_path: 
         assert ended.state == SessionState.SESSION_STATE_COMPLETED, ended.failure
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 async def test_a_session_that_stands_as_it_was_told_is_not_given_up_however_often_its_process_dies(
     tmp_path: Path,

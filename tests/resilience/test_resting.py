@@ -13,6 +13,7 @@ from stack import running_stack
 END_TIME_S = 26100.0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_a_suspended_session_is_resumed_after_its_log_left_the_broker(tmp_path: Path) -> None:
     async with running_stack(tmp_path / "stack", environment={"MILEPOST_PURGE_DELAY_S": "1"}) as stack:

@@ -121,6 +121,7 @@ async def test_a_fork_whose_past_comes_out_differently_fails_and_writes_no_inter
     assert child[-1].session_failed.failure.message
 
 
+@pytest.mark.slow
 async def test_interventions_given_with_a_fork_are_applied_at_its_very_step(stage: Rig) -> None:
     async with stage.worker("w-changed"):
         of, log = await parent(stage)
@@ -181,6 +182,7 @@ async def test_a_run_verifies_against_its_log_and_a_changed_log_does_not(stage: 
         assert answer.verified.difference or answer.failed
 
 
+@pytest.mark.slow
 async def test_a_terminated_run_verifies_too(stage: Rig) -> None:
     async with stage.worker("w-cut"):
         pace = CommandRequested(set_pace=SetPaceCommand(factor=150))
@@ -193,6 +195,7 @@ async def test_a_terminated_run_verifies_too(stage: Rig) -> None:
     assert answer.verified.records == len(simulated(log))
 
 
+@pytest.mark.slow
 async def test_phases_and_milestones_are_told_in_order(stage: Rig) -> None:
     async with stage.worker("w-plan"):
         _, log = await parent(stage)

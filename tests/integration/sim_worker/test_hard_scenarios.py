@@ -30,7 +30,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CASES = FEATURES | {name: Hard(interventions=asked) for name, asked in CHANGES.items()}
 
-# What SUMO's state files get wrong most often, and what they forget: in every `make test`.
+# What SUMO's state files get wrong most often, and what they forget.
 OFTEN = {
     *("actuated signals", "sublane", "walks", "scale", "teleports"),
     *("signal state", "closed lanes"),
@@ -106,8 +106,8 @@ def judged(log: list[Event]) -> list[tuple[int, int]]:
 
 
 def every_case() -> list[pytest.ParameterSet]:
-    """All of them; those that `make test` has no time for are marked."""
-    return [pytest.param(name, marks=() if name in OFTEN else pytest.mark.long) for name in CASES]
+    """All of them, marked by how often they are played."""
+    return [pytest.param(name, marks=pytest.mark.slow if name in OFTEN else pytest.mark.long) for name in CASES]
 
 
 @pytest.mark.parametrize("name", every_case())

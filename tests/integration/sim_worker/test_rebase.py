@@ -57,6 +57,7 @@ async def test_the_run_goes_on_from_each_file_and_the_log_says_so_first(undistur
     assert any(name.startswith("until-120/outputs/") for name in names)
 
 
+@pytest.mark.slow
 async def test_what_is_lost_goes_on_from_the_newest_file_and_equals_the_undisturbed_run(
     stage: Rig, undisturbed: list[Event]
 ) -> None:
@@ -97,6 +98,7 @@ async def test_without_its_files_it_takes_the_same_way_from_the_origin(stage: Ri
     assert equal.diverged_step == 0, equal.difference
 
 
+@pytest.mark.slow
 async def test_a_state_that_does_not_load_is_skipped_and_whoever_comes_after_knows(stage: Rig) -> None:
     scene = Scene()
     scene.CopyFrom(await stage.upload(demo_directory(), CONFIG))

@@ -88,6 +88,7 @@ async def test_a_killed_child_goes_on_from_a_sleeping_copy(stage: Rig, undisturb
     await at_rest(session_id)
 
 
+@pytest.mark.slow
 async def test_a_child_killed_before_any_copy_begins_again_at_the_origin(stage: Rig, undisturbed: dict) -> None:  # type: ignore[type-arg]
     expected = await reference(stage, undisturbed)
     async with stage.worker("w-origin"):
@@ -176,6 +177,7 @@ async def test_stepping_pauses_and_a_new_attempt_stands_where_the_old_one_stood(
     assert simulated(log) == expected
 
 
+@pytest.mark.slow
 async def test_a_session_suspended_while_it_stood_stands_again_and_moves_on_when_told(stage: Rig) -> None:
     async with stage.worker("w-stood"):
         session_id = await stage.create(SessionSpec(seed=3, start_paused=True), end_s=END_S)
@@ -243,6 +245,7 @@ async def test_three_deaths_without_progress_park_the_session_with_its_evidence(
     await at_rest(session_id)
 
 
+@pytest.mark.slow
 async def test_a_session_that_stands_is_not_given_up_however_often_its_process_is_killed(stage: Rig) -> None:
     async with stage.worker("w-stands"):
         session_id = await stage.create(SessionSpec(seed=3, start_paused=True), end_s=END_S)

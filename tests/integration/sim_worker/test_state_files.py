@@ -59,7 +59,7 @@ def rejected(log: list[Event]) -> list[str]:
     return [e.start_rejected.reason for e in log if e.HasField("start_rejected")]
 
 
-@pytest.mark.parametrize("intervene", [False, True])
+@pytest.mark.parametrize("intervene", [False, pytest.param(True, marks=pytest.mark.slow)])
 async def test_a_lost_session_goes_on_from_its_state_file_and_says_how_far_that_can_be_trusted(
     stage: Rig,
     intervene: bool,  # noqa: FBT001 a parameter of the test
@@ -81,6 +81,7 @@ async def test_a_lost_session_goes_on_from_its_state_file_and_says_how_far_that_
     assert intervals(log) == list(range(10, int(END_S) + 1, 10))
 
 
+@pytest.mark.slow
 async def test_a_missing_and_a_corrupt_state_file_are_told_and_the_origin_is_exact(stage: Rig, tmp_path: Path) -> None:
     for damage, reason in ((Path.unlink, "MISSING"), (lambda path: path.write_bytes(b"<state/>"), "CORRUPT")):
         async with stage.worker(f"w-{reason.lower()}"):

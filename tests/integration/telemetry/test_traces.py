@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import pytest
 from collector import Told, running_collector
 
 from scenario.demo import demo_directory
@@ -18,6 +19,7 @@ def below(one: Told, parent: Told) -> bool:
     return one.span.parent_span_id == parent.span.span_id
 
 
+@pytest.mark.slow
 async def test_a_session_is_one_trace_over_all_processes_also_after_its_worker_was_killed(tmp_path):
     async with running_collector() as collector:
         environment = {"MILEPOST_LEASE_S": "2", **collector.environment}

