@@ -139,9 +139,14 @@ class LogReader:
 
         Raises as `read`, and ValueError for an unknown run.
         """
-        known, _, _ = await self._read(tenant, session_id, PAST_KINDS)
+        known = await self.past_events(tenant, session_id)
         events = [event for event in known if upto_seq is None or event.seq <= upto_seq]
         return past_of(events, run or max(event.run for event in events), origin)
+
+    async def past_events(self, tenant: str, session_id: str) -> list[Event]:
+        """The events a past is folded from, at least; raises as `read`."""
+        known, _, _ = await self._read(tenant, session_id, PAST_KINDS)
+        return known
 
     async def gained(self, tenant: str, session_id: str, *, after_seq: int) -> bool:
         """Whether an interval stands in the log after `after_seq` (log.md R10). Raises as `read`."""

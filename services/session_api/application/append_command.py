@@ -101,15 +101,23 @@ class AppendCommand:
     place: PlaceOrders
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
-    async def __call__(self, caller: Caller, session_id: str, command: CommandRequested, decide: Decide) -> Appended:
-        """Append, unless the same request did before.
+    async def __call__(
+        self,
+        caller: Caller,
+        session_id: str,
+        command: CommandRequested,
+        decide: Decide,
+        *,
+        log: LogSoFar | None = None,
+    ) -> Appended:
+        """Append, unless the same request did before. `log` is what the caller has just read.
 
         Raises CallRefused: SESSION_NOT_FOUND, INVALID_TRANSITION, REQUEST_ID_REUSED, CONTENDED, QUOTA_EXCEEDED, and
         what `decide` raises. `decide` is asked anew for every try, after the verb was found legal.
         """
         name_command(command, caller)
         for _ in range(MAX_TRIES):
-            log = await self.read(caller.tenant, session_id)
+            log = log or await self.read(caller.tenant, session_id)
             if self.asked_before(log, command):
                 return Appended(session_id, command.command_id, log.place.seq)
             require_legal_now(log, command)
@@ -119,6 +127,7 @@ class AppendCommand:
             try:
                 place = await self._append(caller.tenant, session_id, log, command, follow)
             except LostRace:
+                log = None
                 continue
             if follow.order:
                 held = log.created.wait_for_quota and not log.life.attempt

@@ -1,11 +1,13 @@
 """Fork: a new session with the past of this one, recovered from its own log alone (log.md R19).
 
-    place ─► ForkPast as a blob ─► SessionCreated{forked_from} + interventions in the child's log ─► the child's order
-                                                  └─► SessionForked in the parent's log
+    place ─► ForkPast, a blob if large ─► SessionCreated{forked_from} + interventions in the child's log ─► its order
+                                          └─► SessionForked in the parent's log
 
 A crash on the way leaves a child its parent does not know, or nothing; the same request again completes it.
 """
 
+import asyncio
+import hashlib
 import os
 import uuid
 from dataclasses import dataclass, replace
@@ -48,6 +50,8 @@ from session_log.domain.lifecycle import Verb, legal_verbs
 from session_log.reader import LogSoFar
 from session_log.writer import MAX_BATCH_BYTES
 
+# A past up to this size stands in the child's first event: two ways to the store less before the child runs.
+INLINE_PAST_BYTES = 16 * 1024
 # What the first event of the child takes of its first batch, at most, bytes.
 _CREATED_BYTES = 64 * 1024
 # How long an answer may wait for the projection to show the child, seconds.
@@ -71,9 +75,11 @@ class ForkSession:
         SESSION_EXISTS, QUOTA_EXCEEDED, LOG_FULL.
         """
         caller = replace(caller, request_id=caller.request_id or str(uuid.uuid4()))
-        log = await self.append.read(caller.tenant, request.session_id)
+        log, known = await asyncio.gather(
+            self.append.read(caller.tenant, request.session_id),
+            self.append.sessions.recall(caller.tenant, caller.request_id),
+        )
         digest = request_digest(request)
-        known = await self.append.sessions.recall(caller.tenant, caller.request_id)
         if known is not None and known.request_digest != digest:
             raise request_id_reused(caller.request_id, known.session_id)
         child_id = known.session_id if known is not None else ""
@@ -81,9 +87,13 @@ class ForkSession:
             require_legal_now(log, CommandRequested(fork=ForkCommand()))
             await self.begin.require_room()
             place = await self._place(caller, request, log)
-            created, others = await self._created(caller, request, log, place)
+            past = await self._fork_past(log, place)
+            created, others = self._created(caller, request, log, place, past)
             wanted = request.new_session_id or session_id(self.append.clock(), os.urandom(RANDOM_BYTES))
-            noted = await self.append.sessions.remember(caller.tenant, Asked(caller.request_id, wanted, digest))
+            noted, _ = await asyncio.gather(
+                self.append.sessions.remember(caller.tenant, Asked(caller.request_id, wanted, digest)),
+                self._store_past(past),
+            )
             if isinstance(noted, OverQuota):
                 raise quota_exceeded(caller.tenant, noted)
             if noted.request_digest != digest:
@@ -108,13 +118,13 @@ class ForkSession:
             return await self.places.end(tenant, parent, log)
         # Of the same request id the same checkpoint: a retry forks where the first try did.
         own = replace(caller, request_id=str(uuid.uuid5(uuid.UUID(caller.request_id), "checkpoint")))
-        made = await self.checkpoints.make(own, parent, CheckpointCommand(name="fork"))
+        made = await self.checkpoints.make(own, parent, CheckpointCommand(name="fork"), log)
         if made is None:
             raise not_stored_yet("the checkpoint to fork at is on its way; ask again with the same request_id")
         return await self.places.checkpoint(tenant, parent, log, made)
 
-    async def _created(
-        self, caller: Caller, request: ForkSessionRequest, log: LogSoFar, place: Place
+    def _created(
+        self, caller: Caller, request: ForkSessionRequest, log: LogSoFar, place: Place, past: ForkPast
     ) -> tuple[SessionCreated, list[Record]]:
         """The child's first batch: what it is, and what is to be applied at its very first step."""
         end_time_s = request.end_time_s if request.HasField("end_time_s") else None
@@ -122,18 +132,13 @@ class ForkSession:
         others = [self._intervention(caller, request, place, index) for index in range(len(request.interventions))]
         if sum(one.ByteSize() for one in others) > MAX_BATCH_BYTES - _CREATED_BYTES:
             raise field_invalid("interventions", f"are more than {MAX_BATCH_BYTES - _CREATED_BYTES} bytes")
-        past = await self._fork_past(log, place)
-        state_sha256 = past.rebased[-1].state_file.sha256 if past.rebased else ""
-        if state_sha256:
-            # Its lease begins anew: the parent may let go of the file before the child's log names it (R16).
-            await self.blobs.missing([state_sha256])
         origin = ForkOrigin(
             session_id=request.session_id,
             run=place.past.run,
             step=place.step,
             sim_time_s=place.sim_time_s,
-            past_sha256=await self.blobs.put_bytes(past.SerializeToString(deterministic=True)),
-            state_sha256=state_sha256,
+            past_sha256="" if _is_small(past) else hashlib.sha256(_stored_form(past)).hexdigest(),
+            state_sha256=_state_sha256(past),
         )
         created = SessionCreated(
             tenant=caller.tenant,
@@ -147,8 +152,17 @@ class ForkSession:
             pool=log.created.pool,
             forked_from=origin,
             subject=caller.subject,
+            fork_past=past if _is_small(past) else None,
         )
         return created, others
+
+    async def _store_past(self, past: ForkPast) -> None:
+        """Before the child's log names it."""
+        if not _is_small(past):
+            await self.blobs.put_bytes(_stored_form(past))
+        if state_sha256 := _state_sha256(past):
+            # Its lease begins anew: the parent may let go of the file before the child's log names it (R16).
+            await self.blobs.missing([state_sha256])
 
     def _intervention(self, caller: Caller, request: ForkSessionRequest, place: Place, index: int) -> Record:
         command = CommandRequested(intervene=request.interventions[index], comment="at the fork")
@@ -181,3 +195,16 @@ class ForkSession:
             return done(command, forked)
 
         await self.append(caller, parent, command, decide)
+
+
+def _is_small(past: ForkPast) -> bool:
+    return past.ByteSize() <= INLINE_PAST_BYTES
+
+
+def _stored_form(past: ForkPast) -> bytes:
+    return past.SerializeToString(deterministic=True)
+
+
+def _state_sha256(past: ForkPast) -> str:
+    """The state file a fork goes on from, the last of its past (REBASE); empty when there is none."""
+    return past.rebased[-1].state_file.sha256 if past.rebased else ""

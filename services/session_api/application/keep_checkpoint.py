@@ -51,12 +51,12 @@ class KeepCheckpoint:
                 return made, session
         return None, session
 
-    async def make(self, caller: Caller, session_id: str, asked: CheckpointCommand) -> str | None:
+    async def make(self, caller: Caller, session_id: str, asked: CheckpointCommand, log: LogSoFar) -> str | None:
         """The id of a checkpoint that stands in the log, though the projection may not know; None as above.
 
-        Raises as `create`.
+        `log` is what the caller has just read. Raises as `create`.
         """
-        checkpoint_id, appended = await self._ask(caller, session_id, asked)
+        checkpoint_id, appended = await self._ask(caller, session_id, asked, log)
         if appended.place is not None:
             read = await self.read_outcome(
                 caller.tenant, session_id, appended.command_id, after=appended.place, timeout_s=caller.patience_s
@@ -69,7 +69,9 @@ class KeepCheckpoint:
         # It was asked for before, or was rejected: the projection says it, and why.
         return checkpoint_id if await self.append.outcome(caller, appended) is not None else None
 
-    async def _ask(self, caller: Caller, session_id: str, asked: CheckpointCommand) -> tuple[str, Appended]:
+    async def _ask(
+        self, caller: Caller, session_id: str, asked: CheckpointCommand, log: LogSoFar | None = None
+    ) -> tuple[str, Appended]:
         command = CommandRequested(checkpoint=asked)
         name_command(command, caller)
         # From the command's id, so that a retry names the same.
@@ -78,7 +80,7 @@ class KeepCheckpoint:
         async def decide(_: LogSoFar) -> Follow:
             return BY_WORKER
 
-        return command.checkpoint.checkpoint_id, await self.append(caller, session_id, command, decide)
+        return command.checkpoint.checkpoint_id, await self.append(caller, session_id, command, decide, log=log)
 
     async def pin(self, caller: Caller, session_id: str, checkpoint_id: str, *, pinned: bool) -> Session:
         """Keep it whatever the policy says, or no longer. Raises as AppendCommand, and CHECKPOINT_NOT_FOUND."""

@@ -46,6 +46,8 @@ class Places:
 
     async def origin(self, log: LogSoFar) -> ForkPast:
         """What a forked session brought along; empty for others."""
+        if log.created.HasField("fork_past"):
+            return log.created.fork_past
         sha256 = log.created.forked_from.past_sha256
         if not sha256:
             return ForkPast()

@@ -9,6 +9,7 @@ import structlog
 from milepost.event.v1.event_pb2 import ForkPast, SessionCreated
 from milepost.session.v1.session_pb2 import Failure, FailureReason
 from runtime.blobs import BlobCorrupt, BlobMissing, Blobs
+from session_log.fold_past import past_of
 from session_log.past import Past
 from session_log.reader import LogReader
 from sim_worker.application.attempt_log import AttemptLog
@@ -30,13 +31,15 @@ class FetchPast:
 
     async def __call__(self, attempt: AttemptLog) -> tuple[Past, ForkPast]:
         """The past of the session's present run. Raises SceneFailed."""
-        key = attempt.tenant, attempt.session_id
-        fork = await self.fork_past(attempt.created)
-        past = await self.reader.read_past(*key, run=attempt.life.run, upto_seq=attempt.seq, origin=fork)
-        return past, fork
+        fork, known = await asyncio.gather(
+            self.fork_past(attempt.created), self.reader.past_events(attempt.tenant, attempt.session_id)
+        )
+        return past_of([event for event in known if event.seq <= attempt.seq], attempt.life.run, fork), fork
 
     async def fork_past(self, created: SessionCreated) -> ForkPast:
-        """What SessionCreated names; empty for a session that is no fork. Raises SceneFailed."""
+        """What SessionCreated holds or names; empty for a session that is no fork. Raises SceneFailed."""
+        if created.HasField("fork_past"):
+            return created.fork_past
         if not created.HasField("forked_from"):
             return ForkPast()
         sha256 = created.forked_from.past_sha256

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import grpc
@@ -83,9 +83,9 @@ class Replay:
         child = await snapshot.wake(
             self.plan, keep_as=f"{snapshot.snapshot_id}+", directory=self._directory, limits=limits
         )
-        if child.kept is not None:
-            self.tools.snapshots.keep(key, Kept(kept.run, child.kept, kept.started, kept.checkpoint_id))
         self._child = child
+        if child.kept is not None:
+            self.tools.snapshots.keep(key, replace(kept, snapshot=await child.kept))
 
     async def messages(self) -> AsyncGenerator[FromChild, None]:
         """What the processes say, one after the other. Raises ChildGone, ChildRefused, SceneFailed, ZygoteFailed."""

@@ -7,6 +7,7 @@ away slows the simulation, and the outbox stays small by itself.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import structlog
 from nats.aio.client import Client
@@ -33,6 +34,7 @@ from sim_worker.application.write_state import state_file_name
 from sim_worker.domain.judge import Diverged
 from sim_worker.gateways.child_process import Child, ChildLimits
 from sim_worker.gateways.frame_interest import FrameInterests
+from sim_worker.gateways.snapshot import Snapshot
 from sim_worker.gateways.zygote import Zygote
 
 log = structlog.get_logger()
@@ -153,8 +155,17 @@ class Simulate:
             plan, keep_as=keep_as, directory=session.directory if start.parent else None, limits=limits
         )
         if child.kept is not None:
-            self.snapshots.keep(key, Kept(kept.run, child.kept, kept.started, kept.checkpoint_id))
+            child.kept.add_done_callback(partial(self._keep, key, kept))
         return child
+
+    def _keep(self, key: Key, kept: Kept, taken: asyncio.Task[Snapshot]) -> None:
+        """What a woken copy left in its place, unless nothing came of it, or its session left meanwhile."""
+        if taken.cancelled() or taken.exception() is not None:
+            log.info("no copy was left behind", session=key[1], step=kept.step)
+        elif key in self.children:
+            self.snapshots.keep(key, replace(kept, snapshot=taken.result()))
+        else:
+            taken.result().close()
 
     def plan(self, session: Session, start: Start) -> Plan:
         """What the child runs."""

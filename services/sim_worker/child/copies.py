@@ -163,12 +163,14 @@ class Copies:
             self._helpers.append(_Helper(between, failed=FromChild(refused=refused), line=line))
             return False
         line.close()
-        _fork_and_leave()
+        before = _fork_and_leave()
         for helper in self._helpers:
             if helper.line is not None:
                 helper.line.close()
         self._helpers.clear()
         self._introduce(SnapshotTaken(snapshot_id=snapshot_id, pid=os.getpid(), place=place), copys_line)
+        while os.getppid() == before:
+            time.sleep(_ORPHAN_LOOK_S)
         return True
 
     def _introduce(self, taken: SnapshotTaken, line: socket.socket) -> None:
@@ -224,13 +226,12 @@ def _fork() -> int:
         raise CopyRefused(f"no process could be forked: {error.strerror}") from error
 
 
-def _fork_and_leave() -> None:
-    """Go on in a new process whose parent is the nearest reaper."""
+def _fork_and_leave() -> int:
+    """Go on in a new process, which falls to the nearest reaper once its parent, whose id this is, is gone."""
     before = os.getpid()
     try:
         if os.fork():
             os._exit(_EXIT_DONE)
     except OSError:
         os._exit(_EXIT_FAILED)
-    while os.getppid() == before:
-        time.sleep(_ORPHAN_LOOK_S)
+    return before

@@ -78,8 +78,8 @@ class Child:
         """`snapshots` are the copies that sleep, oldest first; it is shared with them."""
         self.scheduled: asyncio.Queue[Snapshot] = asyncio.Queue()
         """Copies it has made unasked, by `Plan.copy_every_steps`, oldest first."""
-        self.kept: Snapshot | None = None
-        """The copy that `Snapshot.wake` left behind."""
+        self.kept: asyncio.Task[Snapshot] | None = None
+        """The copy that `Snapshot.wake` leaves behind, when there is to be one. Raises ChildRefused, ChildGone."""
         self._process = process
         self._reader, self._writer = streams
         self._packets = packets

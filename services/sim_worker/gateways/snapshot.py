@@ -1,5 +1,6 @@
 """A sleeping copy of a child, which can be woken once and go on in its place."""
 
+import asyncio
 import os
 import socket
 from collections.abc import Callable
@@ -57,7 +58,8 @@ class Snapshot:
     async def wake(self, plan: Plan, *, keep_as: str = "", directory: Path | None = None, limits: ChildLimits) -> Child:
         """Have it go on with `plan`, in another directory when one is given. Raises ChildGone.
 
-        The child's messages begin with Woken. With `keep_as` another copy sleeps on in its place: `Child.kept`.
+        The child's messages begin with Woken. With `keep_as` it leaves another copy in its place first, but goes on
+        before that one has introduced itself: `Child.kept`.
         Without a directory it takes over the files of the process it was copied from, which must be gone by then.
         """
         if self._stream is None or self._process.gone:
@@ -77,11 +79,11 @@ class Snapshot:
         )
         self._supervise(child)
         wake = Wake(plan=plan, keep_as=keep_as, directory=str(directory or ""))
+        if keep_as:
+            child.kept = asyncio.create_task(child.handed_over(keep_as, ToChild(wake=wake)), name=f"keep {keep_as}")
+            return child
         try:
-            if keep_as:
-                child.kept = await child.handed_over(keep_as, ToChild(wake=wake))
-            else:
-                await child.send(ToChild(wake=wake))
+            await child.send(ToChild(wake=wake))
         except BaseException:
             child.kill()
             child.close()

@@ -127,14 +127,15 @@ async def test_it_can_be_woken_again_and_again_when_it_leaves_a_copy(city: City,
         snapshot = await child.take_snapshot("first")
     for turn in range(3):
         woken = await snapshot.wake(the_plan(), keep_as=f"kept {turn}", limits=ChildLimits())
-        assert woken.kept is not None
-        assert woken.kept.snapshot_id == f"kept {turn}"
-        assert woken.kept.place == snapshot.place
         assert not snapshot.alive
+        assert woken.kept is not None
+        kept = await woken.kept
+        assert kept.snapshot_id == f"kept {turn}"
+        assert kept.place == snapshot.place
         heard = await to_the_end(woken)
         assert before.payloads + heard.payloads == undisturbed.payloads
         assert outputs(directory) == outputs(city.folder / "again whole")
-        snapshot = woken.kept
+        snapshot = kept
     await leaves(snapshot)
 
 

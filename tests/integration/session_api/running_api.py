@@ -38,6 +38,7 @@ from milepost.event.v1.event_pb2 import (
     IntervalClosed,
     RunStarted,
 )
+from milepost.intervention.v1.intervention_pb2 import AddVehicle, Intervention
 from milepost.kpi.v1.kpi_pb2 import Kpis
 from milepost.scenario.v1.scenario_service_pb2_grpc import ScenarioServiceStub
 from milepost.session.v1 import session_service_pb2 as pb
@@ -161,6 +162,16 @@ class Api:
         worker = await self.worker(session.session_id).begin()
         await worker.simulate(to_step)
         return worker
+
+    async def change_much(self, worker: PlayedWorker) -> Intervention:
+        """An intervention too large for the first event of a fork, where the worker stands."""
+        edges = [f"edge-{number:020d}" for number in range(1000)]
+        change = Intervention(add_vehicle=AddVehicle(vehicle_id="far", route_edges=edges))
+        request = pb.ApplyInterventionRequest(session_id=worker.session_id, intervention=change)
+        asked = asyncio.ensure_future(self.sessions.ApplyIntervention(request, timeout=PATIENCE_S))
+        await worker.apply()
+        await asked
+        return change
 
     async def get(self, session_id: str) -> Session:
         request = pb.GetSessionRequest(session_id=session_id, view=pb.SESSION_VIEW_FULL)

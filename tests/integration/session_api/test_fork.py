@@ -19,6 +19,11 @@ DEADLINE_S = 20
 
 
 async def past_of(api: Api, child: Any) -> ForkPast:
+    """From the child's first event, or from the blob that it names."""
+    first = (await api.events(child.session_id))[0].session_created
+    assert first.HasField("fork_past") != bool(child.forked_from.past_sha256)
+    if first.HasField("fork_past"):
+        return first.fork_past
     content = await Blobs(api.store.blobs).get_bytes(child.forked_from.past_sha256, limit_bytes=1 << 20)
     return ForkPast.FromString(content)
 
@@ -68,6 +73,20 @@ async def test_a_fork_at_a_time_brings_along_exactly_the_past_up_to_it(api: Api)
     assert (await api.reader.read("default", "child")).life.open_commands
     assert (await api.kinds(worker.session_id))[-3:] == ["command_requested", "session_forked", "command_applied"]
     assert (await api.until(worker.session_id, lambda s: s.forks)).forks == ["child"]
+
+
+async def test_a_large_past_travels_as_a_blob(api: Api) -> None:
+    worker = await api.running(20)
+    change = await api.change_much(worker)
+    await worker.simulate(40)
+    request = pb.ForkSessionRequest(session_id=worker.session_id, sim_time_s=BEGIN_S + 30)
+    child = (await api.sessions.ForkSession(request)).session
+    assert child.forked_from.past_sha256
+    assert [entry.intervention for entry in (await past_of(api, child)).journal] == [change]
+    await api.worker(child.session_id).begin(step=30)
+    again = pb.ForkSessionRequest(session_id=child.session_id, sim_time_s=BEGIN_S + 30)
+    grandchild = (await api.sessions.ForkSession(again)).session
+    assert await past_of(api, grandchild) == await past_of(api, child)
 
 
 async def test_a_fork_of_a_fork_has_the_whole_journal_and_needs_no_parent(api: Api) -> None:

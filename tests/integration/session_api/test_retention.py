@@ -109,8 +109,13 @@ async def test_the_files_of_a_listed_scenario_stay_though_no_session_names_them(
 
 async def test_a_fork_outlives_its_parent_unharmed(broker: Broker, tmp_path: Path) -> None:
     async with running_api(tmp_path / "api", broker.url, of_store=AT_ONCE, undelete_window_s=0.0, reap_s=0.02) as api:
-        parent = await ended(api)
-        request = pb.ForkSessionRequest(session_id=parent, sim_time_s=BEGIN_S + 10, end_time_s=BEGIN_S + 100)
+        worker = await api.running(20)
+        parent = worker.session_id
+        await api.change_much(worker)
+        await worker.simulate(30)
+        await worker.append(SessionCompleted())
+        await api.until(parent, lambda session: session.HasField("end_time"))
+        request = pb.ForkSessionRequest(session_id=parent, sim_time_s=BEGIN_S + 30, end_time_s=BEGIN_S + 100)
         child = (await api.sessions.ForkSession(request)).session
         await api.sessions.DeleteSession(pb.DeleteSessionRequest(session_id=parent))
         before = await api.events(child.session_id)
@@ -118,9 +123,10 @@ async def test_a_fork_outlives_its_parent_unharmed(broker: Broker, tmp_path: Pat
         refused = await refusal(api.sessions.GetSession(pb.GetSessionRequest(session_id=parent)))
         assert refused.reason == "SESSION_NOT_FOUND"
         assert await api.events(child.session_id) == before
+        assert child.forked_from.past_sha256, "its past is too large for its first event"
         assert await missing(api, {child.forked_from.past_sha256, *await files_of(api)}) == set()
-        worker = await api.worker(child.session_id).begin(step=10)
-        await worker.simulate(30)
+        worker = await api.worker(child.session_id).begin(step=30)
+        await worker.simulate(50)
         await worker.append(SessionCompleted())
         await api.until(child.session_id, lambda session: session.HasField("end_time"))
 
