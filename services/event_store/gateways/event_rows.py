@@ -14,7 +14,7 @@ from event_store.gateways.all_events import StoredRow, Stretch, read_all
 from event_store.gateways.batches import BatchRow, EventRow, Key, Place, of_kinds, place_of, rows_of
 from event_store.gateways.event_bytes import decompress, framed, kinds_mask
 from event_store.gateways.tables import batches, logs
-from runtime.database import connected, in_time
+from runtime.database import connected, each_alone, in_time
 from session_log.codec import TERMINAL_KINDS
 
 __all__ = ["EventRow", "EventRows", "Frames", "Head", "Key", "Page", "Place", "StoredRow", "Stretch"]
@@ -69,8 +69,7 @@ class EventRows:
     """Reads events."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        # A transaction around one query would be two more journeys to the server.
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._engine = each_alone(engine)
 
     @in_time
     async def heads(self, keys: Collection[Key]) -> dict[Key, Head]:
