@@ -1,6 +1,6 @@
 # Milepost: every target is a sentence in `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow images chart-tools check fix protos bench chaos lock
+.PHONY: help setup demo test slow images chart-tools check fix protos clients conformance bench chaos lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -54,6 +54,13 @@ fix: setup ## Format, and repair what can be repaired by itself.
 
 protos: setup ## Make the Python modules of the contracts anew.
 	@$(BIN)/python clients/python/generate_contracts.py
+
+LANGUAGES ?=
+clients: setup ## Make the client packages of all languages whose toolchain is there, or of LANGUAGES (`go python …`).
+	@$(BIN)/python clients/make.py $(LANGUAGES)
+
+conformance: clients ## Run every conformance case in every language that is there, or in LANGUAGES; prints a table.
+	@$(BIN)/python -m tests.conformance $(addprefix --language ,$(LANGUAGES))
 
 bench: setup ## Print the published figures, side by side in one run.
 	@$(BIN)/python -m bench
