@@ -60,7 +60,7 @@ clients: setup ## Make the client packages of all languages whose toolchain is t
 	@$(BIN)/python clients/make.py $(LANGUAGES)
 
 conformance: clients ## Run every conformance case in every language that is there, or in LANGUAGES; prints a table.
-	@$(BIN)/python -m tests.conformance $(addprefix --language ,$(LANGUAGES))
+	@PYTHONPATH=tests:clients $(BIN)/python -m conformance $(addprefix --language ,$(LANGUAGES))
 
 bench: setup ## Print the published figures, side by side in one run.
 	@$(BIN)/python -m bench

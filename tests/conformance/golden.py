@@ -1,0 +1,126 @@
+"""Golden wire vectors: messages whose bytes and JSON stand in golden/, and what every language must make of them.
+
+    PYTHONPATH=tests:clients python -m conformance.golden      makes golden/ anew
+
+For each vector there is `<name>.binpb` and `<name>.json` (proto3 JSON, the contract's field names); index.json says
+which message it is. Those of Golden have `<name>.values.json` besides: what conformance.proto says of Decoded.values.
+"""
+
+import base64
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from conformance.messages import pb
+from milepost.event.v1.event_pb2 import Event
+from milepost.event.v1.event_service_pb2 import WatchEventsResponse
+from milepost.session.v1.session_pb2 import Session
+from milepost.session.v1.session_service_pb2 import CreateSessionRequest
+
+FOLDER = Path(__file__).with_name("golden")
+TYPES: dict[str, type[Message]] = {
+    made.DESCRIPTOR.full_name: made for made in (pb.Golden, Event, Session, CreateSessionRequest, WatchEventsResponse)
+}
+
+
+def names() -> dict[str, str]:
+    """The vectors and their message types."""
+    found: dict[str, str] = json.loads((FOLDER / "index.json").read_text())
+    return found
+
+
+def request_of(wish: dict[str, str]) -> dict[str, str]:
+    """A Decode, in proto3 JSON, of a vector in one of its forms."""
+    name, form = wish["vector"], wish["form"]
+    request = {"message_type": names()[name]}
+    if form == "json":
+        return request | {"json": (FOLDER / f"{name}.json").read_text()}
+    return request | {"encoded": base64.b64encode((FOLDER / f"{name}.binpb").read_bytes()).decode()}
+
+
+def fault_of(request: dict[str, Any], answer: pb.Decoded) -> str:
+    """What is wrong with what a driver made of a vector; empty: nothing."""
+    name = request["vector"]
+    message_type = TYPES[names()[name]]
+    expected = message_type.FromString((FOLDER / f"{name}.binpb").read_bytes())
+    # Bytes: NaN does not equal itself, and maps have no order of their own.
+    if _canonical(message_type.FromString(answer.encoded)) != _canonical(expected):
+        return f"{name}: encoded again it is another message"
+    if answer.json and _canonical(json_format.Parse(answer.json, message_type())) != _canonical(expected):
+        return f"{name}: its JSON is that of another message"
+    if message_type is pb.Golden:
+        wanted = json.loads((FOLDER / f"{name}.values.json").read_text())
+        told = dict(answer.values)
+        for field in sorted(wanted.keys() | told.keys()):
+            if wanted.get(field) != told.get(field):
+                return f"{name}: {field} is {told.get(field)!r}, not {wanted.get(field)!r}"
+    return ""
+
+
+def _canonical(message: Message) -> bytes:
+    return message.SerializeToString(deterministic=True)
+
+
+def values_of(message: pb.Golden) -> dict[str, str]:
+    """Decoded.values, as conformance.proto defines them."""
+    told: dict[str, str] = {}
+    for field, value in message.ListFields():
+        if field.message_type and field.message_type.GetOptions().map_entry:
+            key, inner = (field.message_type.fields_by_name[part] for part in ("key", "value"))
+            pairs = (f"{_text(key, k)}={_text(inner, v)}" for k, v in value.items())
+            told[field.name] = ",".join(sorted(pairs))
+        elif field.is_repeated:
+            told[field.name] = ",".join(_text(field, one) for one in value)
+        elif field.name != "event_choice":
+            told[field.name] = _text(field, value)
+    choice = message.WhichOneof("choice")
+    return told | ({"choice": choice} if choice else {})
+
+
+def _text(field: Any, value: Any) -> str:
+    match field.type:
+        case field.TYPE_DOUBLE:
+            return struct.pack(">d", value).hex()
+        case field.TYPE_FLOAT:
+            return struct.pack(">f", value).hex()
+        case field.TYPE_STRING:
+            return str(value.encode().hex())
+        case field.TYPE_BYTES:
+            return str(value.hex())
+        case field.TYPE_BOOL:
+            return "true" if value else "false"
+        case field.TYPE_MESSAGE:
+            return f"{value.seconds}.{value.nanos}"
+    return str(value)
+
+
+def main() -> None:
+    """Write golden/ anew."""
+    from conformance.golden_messages import messages
+
+    FOLDER.mkdir(exist_ok=True)
+    for stale in FOLDER.iterdir():
+        stale.unlink()
+    index = {}
+    for name, message in messages().items():
+        index[name] = message.DESCRIPTOR.full_name
+        (FOLDER / f"{name}.binpb").write_bytes(_canonical(message))
+        (FOLDER / f"{name}.json").write_text(
+            json_format.MessageToJson(message, preserving_proto_field_name=True, sort_keys=False, ensure_ascii=False)
+            + "\n"
+        )
+        if isinstance(message, pb.Golden):
+            _write(FOLDER / f"{name}.values.json", values_of(message))
+    _write(FOLDER / "index.json", index)
+
+
+def _write(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
