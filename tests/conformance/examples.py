@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 
-from conformance.play import FAIL, NONE, PASS, Cell
+from conformance.play import FAIL, PASS, Cell
 from conformance.stacks import Stage
 from languages import Language, command, environment
 
@@ -19,8 +19,8 @@ _SAID = 1500
 async def run(language: Language, stage: Stage, bundles: Path, folder: Path) -> Cell:
     """Run the first complete example of a README in a new folder, beside a scenario called `city`."""
     readme = language.client_folder / "README.md"
-    if not language.example:
-        return Cell(NONE, "no example is described")
+    if not language.example or not readme.exists():
+        return Cell(FAIL, "there is no example")
     fence = re.search(rf"^```{re.escape(language.example['fence'])}\n(.*?)^```$", readme.read_text(), re.M | re.S)
     if fence is None:
         return Cell(FAIL, f"{readme.name} shows no {language.example['fence']}")

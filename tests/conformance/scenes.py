@@ -12,11 +12,11 @@ from milepost.admin.v1.admin_service_pb2_grpc import StoreAdminServiceStub
 from milepost.credentials import Credentials
 from milepost.session.v1.session_pb2 import SessionSpec, SessionState
 
-# Simulated seconds per second of a session that is to last as long as somebody needs it; two intervals a second each.
-PACE = 20.0
+# Simulated seconds per second of a session that is to last as long as somebody needs it; four intervals a second.
+PACE = 40.0
 LASTING_S = 1e6
-# Of the log that no window or buffer of any client holds.
-LONG_EVENTS = 3000
+# More than windows and buffers hold: 250 bytes each.
+BURST_EVENTS = 40_000
 # As many labels as a session may have, as long as they may be: 16 KiB. A message holds 4 MiB.
 LABELS = {f"label-{number:02}": "x" * 255 for number in range(64)}
 MANY, TOO_MANY = 60, 300
@@ -31,18 +31,20 @@ async def paced(stage: Stage) -> dict[str, Any]:
     return {"session": session.session_id}
 
 
+async def bursting(stage: Stage) -> dict[str, Any]:
+    """`session`: one that runs slowly and has more to say, once it is let go, than connections hold."""
+    spec = SessionSpec(scenario_digest=_city(stage), seed=1, end_time_s=BURST_EVENTS, pace=4, interval_steps=1)
+    session = await stage.client.sessions.create(spec)
+    await stage.client.sessions.wait_for(session.session_id, SessionState.SESSION_STATE_RUNNING)
+    return {"session": session.session_id}
+
+
 async def ended(stage: Stage) -> dict[str, Any]:
     """`session`: one that has completed."""
     if "ended" not in stage.known:
         session = await stage.client.sessions.run(SessionSpec(scenario_digest=_city(stage), seed=1))
         stage.known["ended"] = session.session_id
     return {"session": stage.known["ended"]}
-
-
-async def long(stage: Stage) -> dict[str, Any]:
-    """`session`: one that has completed with a log of thousands of events."""
-    spec = SessionSpec(scenario_digest=_city(stage), seed=1, interval_steps=1, end_time_s=LONG_EVENTS)
-    return {"session": (await stage.client.sessions.run(spec)).session_id}
 
 
 async def cut(stage: Stage) -> dict[str, Any]:
@@ -70,7 +72,7 @@ SCENES: dict[str, Callable[[Stage], Awaitable[dict[str, Any]]]] = {
     "": nothing,
     "paced": paced,
     "ended": ended,
-    "long": long,
+    "bursting": bursting,
     "cut": cut,
 }
 
