@@ -143,10 +143,14 @@ func typedStream(
 	if err != nil {
 		return nil, typed(ctx, err)
 	}
-	return &typedClientStream{stream}, nil
+	return &typedClientStream{stream, ctx}, nil
 }
 
-type typedClientStream struct{ grpc.ClientStream }
+type typedClientStream struct {
+	grpc.ClientStream
+	// The caller's: the stream's own has ended when the stream has.
+	caller context.Context
+}
 
 func (s *typedClientStream) RecvMsg(message any) error {
 	return s.typed(s.ClientStream.RecvMsg(message))
@@ -161,5 +165,5 @@ func (s *typedClientStream) typed(err error) error {
 	if err == nil || err == io.EOF {
 		return err
 	}
-	return typed(s.Context(), err)
+	return typed(s.caller, err)
 }

@@ -1,7 +1,7 @@
 """What happens to the servers while the drivers are at the first step of a case.
 
 A watch of every language is open before anything happens, and every fault waits until the log has grown since the one
-before: so each of them meets watches that are under way.
+before: so each of them meets watches that are under way. `watching` tells how many drivers are still at it.
 """
 
 import asyncio
@@ -18,25 +18,25 @@ WATCHING_S = 60.0
 _POLL_S = 0.05
 
 
-async def restarts(stage: Stage, variables: dict[str, Any], languages: int) -> None:
+async def restarts(stage: Stage, variables: dict[str, Any], watching: Callable[[], int]) -> None:
     """The event store is killed ten times, and what stands between it and a browser every second time."""
     session_id = variables["session"]
     for number in range(RESTARTS):
-        await watched(stage, session_id, languages)
+        await watched(stage, session_id, watching)
         await grown(stage, session_id)
         names = ["event_store"] + (["gateway"] if number % 2 and "gateway" in stage.stack.pids else [])
         killed = {name: stage.stack.kill(name) for name in names}
         for name, pid in killed.items():
             await stage.stack.restarted(name, pid)
-    await watched(stage, session_id, languages)
+    await watched(stage, session_id, watching)
     await grown(stage, session_id)
     await stage.client.sessions.terminate(session_id)
 
 
-async def resets(stage: Stage, variables: dict[str, Any], languages: int) -> None:
+async def resets(stage: Stage, variables: dict[str, Any], watching: Callable[[], int]) -> None:
     """Every connection is torn down five times."""
     session_id = variables["session"]
-    await watched(stage, session_id, languages)
+    await watched(stage, session_id, watching)
     for _ in range(RESETS):
         await grown(stage, session_id)
         for proxy in stage.proxies.values():
@@ -45,20 +45,20 @@ async def resets(stage: Stage, variables: dict[str, Any], languages: int) -> Non
     await stage.client.sessions.terminate(session_id)
 
 
-async def burst(stage: Stage, variables: dict[str, Any], languages: int) -> None:
+async def burst(stage: Stage, variables: dict[str, Any], watching: Callable[[], int]) -> None:
     """The session runs as fast as it can, to its end."""
-    await watched(stage, variables["session"], languages)
+    await watched(stage, variables["session"], watching)
     await stage.client.sessions.pace(variables["session"], 0)
 
 
-async def ending(stage: Stage, variables: dict[str, Any], languages: int) -> None:
+async def ending(stage: Stage, variables: dict[str, Any], watching: Callable[[], int]) -> None:
     """The session is ended while it is watched."""
-    await watched(stage, variables["session"], languages)
+    await watched(stage, variables["session"], watching)
     await grown(stage, variables["session"])
     await stage.client.sessions.terminate(variables["session"])
 
 
-FAULTS: dict[str, Callable[[Stage, dict[str, Any], int], Awaitable[None]]] = {
+FAULTS: dict[str, Callable[[Stage, dict[str, Any], Callable[[], int]], Awaitable[None]]] = {
     "restarts": restarts,
     "resets": resets,
     "burst": burst,
@@ -66,10 +66,10 @@ FAULTS: dict[str, Callable[[Stage, dict[str, Any], int], Awaitable[None]]] = {
 }
 
 
-async def watched(stage: Stage, session_id: str, watchers: int) -> None:
-    """Wait until so many watch; no longer than WATCHING_S, because one may have failed."""
+async def watched(stage: Stage, session_id: str, watching: Callable[[], int]) -> None:
+    """Wait until all watch that have not given up."""
     async with asyncio.timeout(WATCHING_S):
-        while (await stage.client.events.head(session_id)).watchers < watchers:
+        while (await stage.client.events.head(session_id)).watchers < watching():
             await asyncio.sleep(_POLL_S)
 
 

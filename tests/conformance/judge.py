@@ -30,7 +30,8 @@ async def fault_of(step: CaseStep, outcome: pb.Outcome, variables: Variables, st
     form = json_form(answer)
     if isinstance(form.get("error"), dict) and step.action == "watch":
         form["error"]["code"] = code_name(answer.error.code)
-    fault = mismatch(variables.fill(step.words.get("expect", {})), form)
+    fault = _unexpected_end(step, answer)
+    fault = fault or mismatch(variables.fill(step.words.get("expect", {})), form)
     if not fault and step.action == "watch":
         fault = await _fault_of_watch(step, answer, variables, stage)
     if not fault and step.words.get("judge") == "golden":
@@ -51,10 +52,14 @@ def code_name(code: int) -> str:
     return next((it.name for it in grpc.StatusCode if it.value[0] == code), str(code))
 
 
+def _unexpected_end(step: CaseStep, answer: Any) -> str:
+    if step.action != "watch" or not answer.HasField("error") or step.words.get("expect", {}).get("error"):
+        return ""
+    return f"ended after {len(answer.seqs)} events: {_words(answer.error)}"
+
+
 async def _fault_of_watch(step: CaseStep, seen: pb.Watched, variables: Variables, stage: Stage) -> str:
     request = variables.fill(step.request)["request"]
-    if seen.HasField("error") and "error" not in step.words.get("expect", {}):
-        return f"ended after {len(seen.seqs)} events: {_words(seen.error)}"
     if step.words.get("log") != "whole":
         return ""
     after = int(request.get("after_seq", 0))

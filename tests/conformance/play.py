@@ -67,12 +67,16 @@ async def play(case: Case, languages: list[Language], stage: Stage, cast: Cast) 
 
 async def _faults(case: Case, stage: Stage, made: dict[str, Any], tasks: dict[str, asyncio.Task[Cell]]) -> None:
     """The faults of a case. When they fail, which is no fault of any client, the session is ended all the same."""
-    acting = asyncio.create_task(FAULTS[case.meanwhile](stage, made, len(tasks)))
+    def watching() -> int:
+        return sum(not task.done() for task in tasks.values())
+
+    acting = asyncio.create_task(FAULTS[case.meanwhile](stage, made, watching))
     everybody = asyncio.gather(*tasks.values())
     try:
         await asyncio.wait({acting, everybody}, return_when=asyncio.FIRST_COMPLETED)
         if acting.done() and acting.exception() is not None:
             print(f"  {case.name}: {case.meanwhile}: {acting.exception()!r}", flush=True)
+            await stage.client.sessions.cancel(made["session"])
     finally:
         acting.cancel()
 
