@@ -20,12 +20,13 @@ from pathlib import Path
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
 import contracts
+from languages import Language, command, environment, languages
+
 from conformance import bundles, examples, messages, table
 from conformance.cases import Case, read
 from conformance.play import FAIL, Cast, Cell, play
 from conformance.scenes import known_to_all
 from conformance.stacks import Stages
-from languages import Language, command, environment, languages
 
 
 def main() -> None:

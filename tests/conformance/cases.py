@@ -17,9 +17,11 @@
           save: {new: session.session_id}      paths of the answer that become variables
           judge: golden            one more look at the outcome (judge.py)
 
-`decode: {vector: NAME, form: encoded | json}` names a golden vector (golden.py), `each` all of them. `${bundle:NAME}` is
-the path of a scenario of bundles.py. `${name}` in a text is a variable; one that is the whole text keeps its type. `${uuid:a}` is a UUID of this language's
-run of the case, always the same for the same letter; `${language}` is the language's folder.
+`decode: {vector: NAME, form: encoded | json}` names a golden vector (golden.py), `each` all of them.
+
+`${name}` in a text is a variable; one that is the whole text keeps its type. `${bundle:NAME}` is the path of a scenario
+of bundles.py. `${uuid:a}` is a UUID of this language's run of the case, always the same for the same letter;
+`${language}` is the language's folder.
 """
 
 import re

@@ -5,8 +5,9 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
-from conformance.messages import pb
 from languages import Language, command, environment
+
+from conformance.messages import pb
 
 # The longest message a driver may send, bytes: far more than any answer holds.
 LONGEST_BYTES = 256 * 1024 * 1024

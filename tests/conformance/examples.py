@@ -5,10 +5,10 @@ import re
 import shutil
 from pathlib import Path
 
+from languages import Language, command, environment
 
 from conformance.play import FAIL, PASS, Cell
 from conformance.stacks import Stage
-from languages import Language, command, environment
 
 NAME = "the README's example"
 # With the build of what it needs.
@@ -21,7 +21,8 @@ async def run(language: Language, stage: Stage, bundles: Path, folder: Path) -> 
     readme = language.client_folder / "README.md"
     if not language.example or not readme.exists():
         return Cell(FAIL, "there is no example")
-    fence = re.search(rf"^```{re.escape(language.example['fence'])}\n(.*?)^```$", readme.read_text(), re.M | re.S)
+    start = re.escape(language.example["fence"])
+    fence = re.search(rf"^```{start}\n(.*?)^```$", readme.read_text(), re.MULTILINE | re.DOTALL)
     if fence is None:
         return Cell(FAIL, f"{readme.name} shows no {language.example['fence']}")
     folder.mkdir(parents=True)

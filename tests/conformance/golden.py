@@ -1,7 +1,5 @@
 """Golden wire vectors: messages whose bytes and JSON stand in golden/, and what every language must make of them.
 
-    PYTHONPATH=tests:clients python -m conformance.golden      makes golden/ anew
-
 For each vector there is `<name>.binpb` and `<name>.json` (proto3 JSON, the contract's field names); index.json says
 which message it is. Those of Golden have `<name>.values.json` besides: what conformance.proto says of Decoded.values.
 """
@@ -49,9 +47,9 @@ def fault_of(request: dict[str, Any], answer: pb.Decoded) -> str:
     name = request["vector"]
     message_type = TYPES[names()[name]]
     expected = message_type.FromString((FOLDER / f"{name}.binpb").read_bytes())
-    if _canonical(message_type.FromString(answer.encoded)) != _canonical(expected):
+    if canonical(message_type.FromString(answer.encoded)) != canonical(expected):
         return f"{name}: encoded again it is another message"
-    if answer.json and _canonical(_parsed(answer.json, message_type())) != _canonical(expected):
+    if answer.json and canonical(_parsed(answer.json, message_type())) != canonical(expected):
         return f"{name}: its JSON is that of another message"
     if message_type is pb.Golden:
         wanted = json.loads((FOLDER / f"{name}.values.json").read_text())
@@ -68,7 +66,7 @@ def _parsed(text: str, message: Message) -> Message:
     return json_format.ParseDict(said, message)
 
 
-def _canonical(message: Message) -> bytes:
+def canonical(message: Message) -> bytes:
     """Bytes that are equal when messages are: NaN does not equal itself, and maps have no order of their own."""
     if isinstance(message, pb.Golden):
         for field in ("float_value", "double_value"):
@@ -117,31 +115,3 @@ def _text(field: Any, value: Any) -> str:
         case field.TYPE_MESSAGE:
             return f"{value.seconds}.{value.nanos}"
     return str(value)
-
-
-def main() -> None:
-    """Write golden/ anew."""
-    from conformance.golden_messages import messages
-
-    FOLDER.mkdir(exist_ok=True)
-    for stale in FOLDER.iterdir():
-        stale.unlink()
-    index = {}
-    for name, message in messages().items():
-        index[name] = message.DESCRIPTOR.full_name
-        (FOLDER / f"{name}.binpb").write_bytes(_canonical(message))
-        (FOLDER / f"{name}.json").write_text(
-            json_format.MessageToJson(message, preserving_proto_field_name=True, sort_keys=False, ensure_ascii=False)
-            + "\n"
-        )
-        if isinstance(message, pb.Golden):
-            _write(FOLDER / f"{name}.values.json", values_of(message))
-    _write(FOLDER / "index.json", index)
-
-
-def _write(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()

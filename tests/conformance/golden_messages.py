@@ -1,11 +1,19 @@
-"""The messages of golden/: edge values of every type of field, and messages of the product that are full of things."""
+"""The messages of golden/: edge values of every type of field, and messages of the product that are full of things.
 
+PYTHONPATH=tests:clients python -m conformance.golden_messages      makes golden/ anew
+"""
+
+import json
 import math
+from pathlib import Path
+from typing import Any
 
+from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from conformance.golden import FOLDER, canonical, values_of
 from conformance.messages import pb
 from milepost.checkpoint.v1.checkpoint_pb2 import CheckpointPolicy
 from milepost.event.v1.event_pb2 import Event, IntervalClosed
@@ -132,3 +140,29 @@ def _event() -> Event:
         record_time=Timestamp(seconds=1_700_000_000, nanos=123_456_789),
         interval_closed=IntervalClosed(kpis=KPIS, state_digest=bytes(range(16))),
     )
+
+
+def main() -> None:
+    """Write golden/ anew."""
+    FOLDER.mkdir(exist_ok=True)
+    for stale in FOLDER.iterdir():
+        stale.unlink()
+    index = {}
+    for name, message in messages().items():
+        index[name] = message.DESCRIPTOR.full_name
+        (FOLDER / f"{name}.binpb").write_bytes(canonical(message))
+        (FOLDER / f"{name}.json").write_text(
+            json_format.MessageToJson(message, preserving_proto_field_name=True, sort_keys=True, ensure_ascii=False)
+            + "\n"
+        )
+        if isinstance(message, pb.Golden):
+            _write(FOLDER / f"{name}.values.json", values_of(message))
+    _write(FOLDER / "index.json", index)
+
+
+def _write(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -63,9 +63,7 @@ async def _fault_of_watch(step: CaseStep, seen: pb.Watched, variables: Variables
     if step.words.get("log") != "whole":
         return ""
     after = int(request.get("after_seq", 0))
-    stored: list[Event] = [
-        event async for event in stage.client.events.read(request["session_id"], cursor=after)
-    ]
+    stored: list[Event] = [event async for event in stage.client.events.read(request["session_id"], cursor=after)]
     expected = stored[: len(seen.seqs)] if not seen.HasField("terminal") else stored
     if list(seen.seqs) != [event.seq for event in expected]:
         return f"not every event once and in order: {_first_difference(list(seen.seqs), after)}"

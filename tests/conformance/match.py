@@ -24,7 +24,9 @@ def mismatch(expected: Any, actual: Any, place: str = "") -> str:
             actual = {}
         if not isinstance(actual, dict):
             return f"{place}: {_short(actual)} is no message"
-        parts = (mismatch(value, actual.get(str(name)), f"{place}.{name}".strip(".")) for name, value in expected.items())
+        parts = (
+            mismatch(value, actual.get(str(name)), f"{place}.{name}".strip(".")) for name, value in expected.items()
+        )
         return next((part for part in parts if part), "")
     if isinstance(expected, list):
         actual = actual or []

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from grpc_tools import _proto, protoc
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BUILD = HERE / "build"
@@ -32,8 +34,6 @@ def load() -> ModuleType:
 
 
 def _make() -> None:
-    from grpc_tools import _proto, protoc
-
     BUILD.mkdir(exist_ok=True)
     folders = (HERE / "proto", ROOT / "protos", next(iter(_proto.__path__)))
     done = protoc.main(["protoc", *(f"-I{folder}" for folder in folders), f"--python_out={BUILD}", _CONTRACT])

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from languages import Language
+
 from conformance.cases import Case, CaseStep, Variables, message
 from conformance.driver import Driver, DriverDied
 from conformance.faults import FAULTS
 from conformance.judge import fault_of
 from conformance.scenes import SCENES, unused_id
 from conformance.stacks import Stage
-from languages import Language
 
 PASS, FAIL, NONE = "pass", "FAIL", "n/a"
 # Between two looks at what is to become so, seconds.
@@ -67,6 +68,7 @@ async def play(case: Case, languages: list[Language], stage: Stage, cast: Cast) 
 
 async def _faults(case: Case, stage: Stage, made: dict[str, Any], tasks: dict[str, asyncio.Task[Cell]]) -> None:
     """The faults of a case. When they fail, which is no fault of any client, the session is ended all the same."""
+
     def watching() -> int:
         return sum(not task.done() for task in tasks.values())
 

@@ -115,10 +115,8 @@ class PythonDriver:
             token = target.token if target.HasField("token") else said.get("MILEPOST_TOKEN", "")
             authorities = None
             if target.HasField("tls_ca_pem"):
-                file = self._held.enter_context(tempfile.NamedTemporaryFile())
-                file.write(target.tls_ca_pem)
-                file.flush()
-                authorities = Path(file.name)
+                authorities = Path(self._held.enter_context(tempfile.TemporaryDirectory())) / "ca.pem"
+                authorities.write_bytes(target.tls_ca_pem)
             server = target.server or said["MILEPOST_SERVER"]
             store = target.event_store or (None if target.server else said.get("MILEPOST_EVENT_STORE"))
             connecting = Milepost.connect(server, store, credentials=Credentials(token=token, tls_ca=authorities))
@@ -141,13 +139,7 @@ async def watch(client: Milepost, wish: pb.Watch, seen: pb.Watched) -> None:
         async for item in items:
             match item:
                 case Event():
-                    seen.seqs.append(item.seq)
-                    seen.kinds.append(item.DESCRIPTOR.fields_by_name[item.WhichOneof("payload")].number)
-                    if wish.report_events:
-                        seen.events.add().CopyFrom(item)
-                    await asyncio.sleep(wish.pause_per_event.ToTimedelta().total_seconds())
-                    if len(seen.seqs) == wish.pause_after_events:
-                        await asyncio.sleep(wish.pause.ToTimedelta().total_seconds())
+                    await note(item, wish, seen)
                     if len(seen.seqs) == wish.stop_after_events:
                         return
                 case CaughtUp():
@@ -166,6 +158,16 @@ async def watch(client: Milepost, wish: pb.Watch, seen: pb.Watched) -> None:
         seen.error.CopyFrom(typed(error))
     finally:
         await items.aclose()
+
+
+async def note(event: Event, wish: pb.Watch, seen: pb.Watched) -> None:
+    """Note an event, and pause where the wish says so."""
+    seen.seqs.append(event.seq)
+    seen.kinds.append(event.DESCRIPTOR.fields_by_name[event.WhichOneof("payload") or ""].number)
+    if wish.report_events:
+        seen.events.add().CopyFrom(event)
+    pause = wish.pause if len(seen.seqs) == wish.pause_after_events else wish.pause_per_event
+    await asyncio.sleep(pause.ToTimedelta().total_seconds())
 
 
 async def watch_all(client: Milepost, wish: pb.WatchAll, seen: pb.WatchedAll) -> None:
