@@ -2,7 +2,8 @@
 
     - name: fork                   short, a row of the table
       about: …                     a sentence: what a client is promised
-      stack: plain | guarded       guarded: callers prove who they are; plain unless said
+      stack: plain                 which servers: plain, shaken (for faults, beside the others) or guarded (callers
+                                   prove who they are); plain unless said
       scene: paced                 what the runner makes before, once for all languages (scenes.py); names variables
       meanwhile: resets            what the runner does beside the first step, once for all languages (faults.py)
       timeout_s: 60                of each step

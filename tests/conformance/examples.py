@@ -7,7 +7,7 @@ from pathlib import Path
 
 from languages import Language, command, environment
 
-from conformance.play import FAIL, PASS, Cell
+from conformance.play import FAIL, NONE, PASS, Cell
 from conformance.stacks import Stage
 
 NAME = "the README's example"
@@ -19,8 +19,10 @@ _SAID = 1500
 async def run(language: Language, stage: Stage, bundles: Path, folder: Path) -> Cell:
     """Run the first complete example of a README in a new folder, beside a scenario called `city`."""
     readme = language.client_folder / "README.md"
-    if not language.example or not readme.exists():
-        return Cell(FAIL, "there is no example")
+    if not language.example:
+        return Cell(NONE, "its package's example is another language's")
+    if not readme.exists():
+        return Cell(FAIL, "there is no README")
     start = re.escape(language.example["fence"])
     fence = re.search(rf"^```{start}\n(.*?)^```$", readme.read_text(), re.MULTILINE | re.DOTALL)
     if fence is None:

@@ -45,6 +45,17 @@ async def resets(stage: Stage, variables: dict[str, Any], watching: Callable[[],
     await stage.client.sessions.terminate(session_id)
 
 
+async def silence(stage: Stage, variables: dict[str, Any], watching: Callable[[], int]) -> None:
+    """The connections that are there stay open, and nothing comes over them ever again; new ones are fine."""
+    session_id = variables["session"]
+    await watched(stage, session_id, watching)
+    await grown(stage, session_id)
+    for proxy in stage.proxies.values():
+        proxy.freeze()
+    await grown(stage, session_id)
+    await stage.client.sessions.terminate(session_id)
+
+
 async def burst(stage: Stage, variables: dict[str, Any], watching: Callable[[], int]) -> None:
     """The session runs as fast as it can, to its end."""
     await watched(stage, variables["session"], watching)
@@ -61,6 +72,7 @@ async def ending(stage: Stage, variables: dict[str, Any], watching: Callable[[],
 FAULTS: dict[str, Callable[[Stage, dict[str, Any], Callable[[], int]], Awaitable[None]]] = {
     "restarts": restarts,
     "resets": resets,
+    "silence": silence,
     "burst": burst,
     "ending": ending,
 }

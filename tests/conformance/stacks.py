@@ -1,6 +1,7 @@
-"""The Milepost that the cases are run against: one without authentication, one that asks for tokens.
+"""The Milepost that the cases are run against: `plain`; `shaken`, whose processes are killed; `guarded`, which asks for
+tokens.
 
-Both have proxies before their servers that can tear down every connection. `target` of a step names these.
+All have proxies before their servers that can tear down every connection. `target` of a step names these.
 """
 
 import asyncio
@@ -80,7 +81,7 @@ async def running_stage(folder: Path, *, guarded: bool) -> AsyncIterator[Stage]:
 
 
 class Stages:
-    """Both stacks, each started when it is first asked for."""
+    """The stacks, each started when it is first asked for."""
 
     def __init__(self, folder: Path, held: AsyncExitStack) -> None:
         self._folder = folder
@@ -89,7 +90,7 @@ class Stages:
         self._starting = asyncio.Lock()
 
     async def get(self, name: str) -> Stage:
-        """`plain` or `guarded`."""
+        """By its name."""
         async with self._starting:
             if name not in self._running:
                 stage = running_stage(self._folder / name, guarded=name == "guarded")

@@ -1,6 +1,7 @@
 """A TCP proxy that stands between watchers and a store, and misbehaves on demand.
 
     watcher ──► Proxy ──► store            stall: bytes stay where they are, connections stay open
+                                           freeze: so for ever, and new connections flow
                                            drop: every connection is closed; reset: torn down
                                            slow: so many bytes a second
 
@@ -25,14 +26,21 @@ class Proxy:
         self.address = ""
         self.target = ""
         self._bytes_per_s: float | None = None
-        self._flowing = asyncio.Event()
-        self._flowing.set()
+        # Of the connections of now, and of those that were frozen.
+        self._flowing = _open_gate()
+        self._frozen: list[asyncio.Event] = []
         self._writers: set[asyncio.StreamWriter] = set()
         self._serving: set[asyncio.Task[None]] = set()
 
     def stall(self) -> None:
         """From now on nothing passes, either way; new connections are taken and lead nowhere."""
         self._flowing.clear()
+
+    def freeze(self) -> None:
+        """From now on nothing passes over the connections that are there, though they stay open; new ones are fine."""
+        self._flowing.clear()
+        self._frozen.append(self._flowing)
+        self._flowing = _open_gate()
 
     def slow(self, bytes_per_s: float) -> None:
         """From now on so much passes, of each connection, each way."""
@@ -67,6 +75,8 @@ class Proxy:
         finally:
             server.close()
             self.heal()
+            for gate in self._frozen:
+                gate.set()
             self.reset()
             await asyncio.gather(*self._serving, return_exceptions=True)
             await server.wait_closed()
@@ -78,6 +88,7 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         ends = {writer}
+        gate = self._flowing
         self._writers.add(writer)
         try:
             host, _, port = self.target.rpartition(":")
@@ -85,7 +96,7 @@ class Proxy:
                 there_reader, there_writer = await asyncio.open_connection(host, int(port), limit=_PIECE_BYTES)
                 ends.add(there_writer)
                 self._writers.add(there_writer)
-                pumps = [self._pump(reader, there_writer), self._pump(there_reader, writer)]
+                pumps = [self._pump(reader, there_writer, gate), self._pump(there_reader, writer, gate)]
                 tasks = [asyncio.create_task(pump) for pump in pumps]
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in tasks:
@@ -96,12 +107,18 @@ class Proxy:
                 self._writers.discard(end)
                 end.close()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event) -> None:
         """Until one end is gone."""
         with contextlib.suppress(OSError):
             while piece := await reader.read(_SLOW_PIECE_BYTES if self._bytes_per_s else _PIECE_BYTES):
-                await self._flowing.wait()
+                await gate.wait()
                 if self._bytes_per_s:
                     await asyncio.sleep(len(piece) / self._bytes_per_s)
                 writer.write(piece)
                 await writer.drain()
+
+
+def _open_gate() -> asyncio.Event:
+    gate = asyncio.Event()
+    gate.set()
+    return gate
