@@ -10,7 +10,8 @@
       steps:
         - fork_session: {…}        the action, its request in proto3 JSON with the contract's field names
           options: {…}             milepost.conformance.v1.Options
-          through: proxy           the servers are reached through proxies that the runner can reset
+          through: proxy           the servers are reached through a door: proxy, own or tls (doors.py)
+          lost: true               of a create, through its own door: its first answer is lost (lost.py)
           expect: {…}              what the answer looks like (match.py)
           refused: {…}             or what the error looks like; `code` by its name
           log: whole               of a watch: it saw the log after `after_seq`, every event once and in order
@@ -40,7 +41,7 @@ from conformance.messages import pb
 
 CASES = Path(__file__).with_name("cases.yaml")
 STEP_S = 60.0
-_WORDS = {"options", "through", "expect", "refused", "log", "until_s", "save", "judge"}
+_WORDS = {"options", "through", "expect", "refused", "log", "until_s", "save", "judge", "lost"}
 _VARIABLE = re.compile(r"\$\{([^}]+)\}")
 
 

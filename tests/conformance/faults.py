@@ -39,7 +39,7 @@ async def resets(stage: Stage, variables: dict[str, Any], watching: Callable[[],
     await watched(stage, session_id, watching)
     for _ in range(RESETS):
         await grown(stage, session_id)
-        for proxy in stage.proxies.values():
+        for proxy in (await stage.door("proxy", "")).proxies.values():
             proxy.reset()
     await grown(stage, session_id)
     await stage.client.sessions.terminate(session_id)
@@ -50,7 +50,7 @@ async def silence(stage: Stage, variables: dict[str, Any], watching: Callable[[]
     session_id = variables["session"]
     await watched(stage, session_id, watching)
     await grown(stage, session_id)
-    for proxy in stage.proxies.values():
+    for proxy in (await stage.door("proxy", "")).proxies.values():
         proxy.freeze()
     await grown(stage, session_id)
     await stage.client.sessions.terminate(session_id)

@@ -7,6 +7,7 @@ from typing import Any
 
 from languages import Language
 
+from conformance import lost
 from conformance.cases import Case, CaseStep, Variables, message
 from conformance.driver import Driver, DriverDied
 from conformance.faults import FAULTS
@@ -104,10 +105,18 @@ async def _one(case: Case, language: Language, stage: Stage, cast: Cast, made: d
 
 
 async def _step(step: CaseStep, number: int, driver: Driver, variables: Variables, stage: Stage) -> Cell:
-    target = stage.target if step.words.get("through") == "proxy" else {}
+    through = str(step.words.get("through", ""))
+    door = await stage.door(through, driver.language.folder) if through else None
     until = asyncio.get_running_loop().time() + float(step.words.get("until_s", 0))
     while True:
-        outcome = await driver.do(message(step, variables, str(number), target))
+        made = message(step, variables, str(number), door.target if door else {})
+        if step.words.get("lost"):
+            assert door
+            outcome, times = await lost.do(made, driver, door, stage)
+            if times != 1:
+                return Cell(FAIL, f"its answer was lost, and it was done {times} times")
+        else:
+            outcome = await driver.do(made)
         if outcome.WhichOneof("result") == "unsupported":
             return Cell(NONE, outcome.unsupported.reason)
         fault = await fault_of(step, outcome, variables, stage)

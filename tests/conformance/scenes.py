@@ -1,11 +1,13 @@
 """What a case needs to be there before its first step, made once for all languages; each returns variables."""
 
 import asyncio
+import base64
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from conformance.doors import Authority
 from conformance.stacks import Stage, token
 from milepost.admin.v1.admin_service_pb2 import CleanUpRequest
 from milepost.admin.v1.admin_service_pb2_grpc import StoreAdminServiceStub
@@ -97,6 +99,8 @@ async def known_to_all(stage: Stage, bundles: Path) -> dict[str, Any]:
     return {
         "city": scenario.digest,
         "bundles": bundles,
+        "authority": base64.b64encode(stage.authority.pem).decode(),
+        "other_authority": base64.b64encode(Authority(bundles).pem).decode(),
         "stranger": token("mallory", tenant="south"),
         "forged": token("mallory", key="another key, of thirty-two bytes or more"),
         "expired": token("mallory", expires_in_s=-3600),

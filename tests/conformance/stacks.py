@@ -1,7 +1,7 @@
 """The Milepost that the cases are run against: `plain`; `shaken`, whose processes are killed; `guarded`, which asks for
 tokens.
 
-All have proxies before their servers that can tear down every connection. `target` of a step names these.
+Other ways to their servers than the straight one are doors (doors.py).
 """
 
 import asyncio
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import jwt
 
+from conformance.doors import Authority, Door, opened
 from milepost.client import Milepost
 from milepost.credentials import Credentials
-from resilience.proxy import Proxy
 from stack import RunningStack, running_stack
 
 SLOTS = 16
@@ -38,8 +38,10 @@ class Stage:
 
     stack: RunningStack
     client: Milepost
-    proxies: dict[str, Proxy]
     token: str
+    held: AsyncExitStack
+    authority: Authority
+    doors: dict[str, Door] = field(default_factory=dict)
     known: dict[str, object] = field(default_factory=dict)
 
     @property
@@ -51,12 +53,13 @@ class Stage:
             said["MILEPOST_GATEWAY"] = _http(gateway)
         return said | ({"MILEPOST_TOKEN": self.token} if self.token else {})
 
-    @property
-    def target(self) -> dict[str, str]:
-        """The proxies, as a step's Target."""
-        said = {"server": "session_api", "event_store": "event_store", "gateway": "gateway"}
-        found = {name: self.proxies[of].address for name, of in said.items() if of in self.proxies}
-        return found | ({"gateway": _http(found["gateway"])} if "gateway" in found else {})
+    async def door(self, name: str, language: str) -> Door:
+        """The door `proxy`, `tls` or `own`, the last one for this language alone."""
+        key = f"own {language}" if name == "own" else name
+        if key not in self.doors:
+            encrypting = self.authority.context() if name == "tls" else None
+            self.doors[key] = await self.held.enter_async_context(opened(self.stack.ready, encrypting))
+        return self.doors[key]
 
 
 @asynccontextmanager
@@ -72,12 +75,11 @@ async def running_stage(folder: Path, *, guarded: bool) -> AsyncIterator[Stage]:
         client = await held.enter_async_context(
             Milepost.connect(ready["session_api"], ready["event_store"], credentials=Credentials(token=own))
         )
-        proxies = {}
-        for name in ("session_api", "event_store", "gateway"):
-            if name in ready:
-                proxies[name] = await held.enter_async_context(Proxy().listening())
-                proxies[name].target = ready[name].removeprefix("http://").rstrip("/")
-        yield Stage(stack, client, proxies, own)
+        authority = Authority(folder)
+        stage = Stage(stack, client, own, held, authority)
+        await stage.door("proxy", "")
+        await stage.door("tls", "")
+        yield stage
 
 
 class Stages:

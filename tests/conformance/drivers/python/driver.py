@@ -80,6 +80,9 @@ class PythonDriver:
     async def _act(self, step: pb.Step, outcome: pb.Outcome, deadline_s: float | None) -> None:
         client = await self._client(step.options.target)
         match step.WhichOneof("action"):
+            case "create_session" if not step.HasField("options") or not step.options.metadata:
+                created = await client.sessions.create(**wish_of(step.create_session))
+                outcome.create_session.session.CopyFrom(created)
             case "create_and_wait":
                 request = step.create_and_wait
                 outcome.create_and_wait.CopyFrom(await client.sessions.run(request.spec))
@@ -122,6 +125,19 @@ class PythonDriver:
             connecting = Milepost.connect(server, store, credentials=Credentials(token=token, tls_ca=authorities))
             self._clients[key] = await self._held.enter_async_context(connecting)
         return self._clients[key]
+
+
+def wish_of(request: Any) -> dict[str, Any]:
+    """A CreateSessionRequest as arguments of the client's verb."""
+    return {
+        "spec": request.spec,
+        "session_id": request.session_id,
+        "display_name": request.display_name,
+        "labels": request.labels,
+        "create_only": request.create_only,
+        "wait_for_quota": request.wait_for_quota,
+        "request_id": request.request_id or None,
+    }
 
 
 async def watch(client: Milepost, wish: pb.Watch, seen: pb.Watched) -> None:
