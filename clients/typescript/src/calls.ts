@@ -36,7 +36,9 @@ export function careful(inner: Transport, retryForMs: number, token: Token | und
       const wholeMs = timeoutMs ?? (REPLAYS.has(method.name) ? REPLAY_MS : undefined);
       const backoff = new Backoff(wholeMs ?? retryForMs);
       for (;;) {
-        const tryMs = wholeMs === undefined ? Math.max(backoff.remainingMs, LAST_TRY_MS) : backoff.remainingMs;
+        // gRPC knows whole milliseconds only.
+        const leftMs = Math.ceil(backoff.remainingMs);
+        const tryMs = wholeMs === undefined ? Math.max(leftMs, LAST_TRY_MS) : leftMs;
         if (tryMs <= 0) throw deadlineExceeded();
         try {
           return await inner.unary(method, signal, tryMs, await signed(header), wish, contextValues);
@@ -51,7 +53,8 @@ export function careful(inner: Transport, retryForMs: number, token: Token | und
     },
     async stream(method, signal, timeoutMs, header, input, contextValues) {
       try {
-        const answer = await inner.stream(method, signal, timeoutMs, await signed(header), input, contextValues);
+        const wholeMs = timeoutMs && Math.ceil(timeoutMs);
+        const answer = await inner.stream(method, signal, wholeMs, await signed(header), input, contextValues);
         return { ...answer, message: typed(answer.message, signal) } as typeof answer;
       } catch (thrown) {
         throw errorFrom(thrown, signal);
