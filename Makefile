@@ -1,6 +1,6 @@
 # Milepost: every target is a sentence in `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow images chart-tools check fix protos clients conformance bench chaos lock
+.PHONY: help setup demo console test slow images chart-tools check fix protos clients conformance bench chaos lock
 
 PYTHON ?= python3
 BIN := .venv/bin
