@@ -1,5 +1,7 @@
 """The languages there are clients for: each `clients/<language>/language.json` says what one needs and how it is made.
 
+A package that serves another platform, too, has a `<platform>.language.json` beside it; its driver is the platform's.
+
     name      for tables
     needs     programs that must be there, each with the package (Debian's name) that brings it
     make      command that makes the client package, run in `clients/<language>`; `clients/build/contracts.binpb`
@@ -29,20 +31,16 @@ DRIVERS = ROOT / "tests" / "conformance" / "drivers"
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """One language; commands as in its language.json."""
+    """One language; commands as in its language.json. `folder`: of its driver, and its name on command lines."""
 
     folder: str
+    client_folder: Path
     name: str
     needs: dict[str, str]
     make: Sequence[str]
     driver_build: Sequence[str]
     driver_run: Sequence[str]
     example: dict[str, Any]
-
-    @property
-    def client_folder(self) -> Path:
-        """Where the package is."""
-        return CLIENTS / self.folder
 
     @property
     def driver_folder(self) -> Path:
@@ -58,7 +56,7 @@ class Language:
 
 def languages(names: Sequence[str] = ()) -> list[Language]:
     """All languages, or those whose folders are named; Python first, the others by name."""
-    found = [_read(path) for path in sorted(CLIENTS.glob("*/language.json"))]
+    found = [_read(path) for path in sorted(CLIENTS.glob("*/*language.json"))]
     unknown = set(names) - {it.folder for it in found}
     if unknown:
         raise SystemExit(f"no such language: {', '.join(sorted(unknown))}; there are {[it.folder for it in found]}")
@@ -80,7 +78,8 @@ def _read(path: Path) -> Language:
     said = json.loads(path.read_text())
     driver = said.get("driver", {})
     return Language(
-        folder=path.parent.name,
+        folder=path.name.removesuffix("language.json").rstrip(".") or path.parent.name,
+        client_folder=path.parent,
         name=said["name"],
         needs=said.get("needs", {}),
         make=said["make"],

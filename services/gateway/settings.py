@@ -26,7 +26,10 @@ class GatewaySettings(ServiceSettings):
     event_store: str = "127.0.0.1:7401"
     """Address of event_store."""
     allowed_origins: str = ""
-    """Origins whose pages may call, besides the gateway's own, separated by commas: `https://city.example`."""
+    """Origins whose pages may call, besides the gateway's own, separated by commas: `https://city.example`.
+
+    `*`: all; only where callers have to prove who they are, or nobody but you can get here.
+    """
     allowed_hosts: str = ""
     """Names besides `localhost` it may be called by while it listens on loopback, separated by commas."""
     console: Path = _CONSOLE

@@ -23,6 +23,8 @@ KEY = "a key that tokens of the conformance cases are signed with"
 SETTINGS = {
     # Earlier runs may be cut as soon as somebody asks for a clean-up.
     "MILEPOST_CUT_RUNS_AFTER_S": "0.001",
+    # The browser's driver is a page of a server of its own.
+    "MILEPOST_ALLOWED_ORIGINS": "*",
 }
 
 
@@ -70,7 +72,7 @@ async def running_stage(folder: Path, *, guarded: bool) -> AsyncIterator[Stage]:
         settings["MILEPOST_AUTH_SHARED_KEY"] = KEY
     own = token(roles="admin") if guarded else ""
     async with AsyncExitStack() as held:
-        stack = await held.enter_async_context(running_stack(folder, slots=SLOTS, environment=settings))
+        stack = await held.enter_async_context(running_stack(folder, slots=SLOTS, gateway=True, environment=settings))
         ready = stack.ready
         client = await held.enter_async_context(
             Milepost.connect(ready["session_api"], ready["event_store"], credentials=Credentials(token=own))

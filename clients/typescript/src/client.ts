@@ -11,7 +11,11 @@ import { download, type BlobName } from "./download.js";
 import { MilepostError } from "./errors.js";
 import { BlobService } from "./gen/milepost/blob/v1/blob_service_pb.js";
 import { EventKind } from "./gen/milepost/event/v1/event_pb.js";
-import { EventService } from "./gen/milepost/event/v1/event_service_pb.js";
+import {
+  EventService,
+  type WatchAllEventsRequestSchema,
+  type WatchAllEventsResponse,
+} from "./gen/milepost/event/v1/event_service_pb.js";
 import { ScenarioService } from "./gen/milepost/scenario/v1/scenario_service_pb.js";
 import type { Scenario } from "./gen/milepost/scenario/v1/scenario_pb.js";
 import { SessionState, type Session } from "./gen/milepost/session/v1/session_pb.js";
@@ -23,7 +27,7 @@ import {
 } from "./gen/milepost/session/v1/session_service_pb.js";
 import { parseNetwork, type Network } from "./network.js";
 import { upload, type ScenarioSource, type UploadOptions } from "./upload.js";
-import { watch, type WatchItem, type WatchOptions } from "./watch.js";
+import { watch, watchAll, type FollowOptions, type WatchItem, type WatchOptions } from "./watch.js";
 
 /** Patience of a client; ms. */
 export interface Patience {
@@ -87,6 +91,14 @@ export class Milepost {
   /** Follow a session's log: history, then live, until it ends; over any number of connections. See `WatchItem`. */
   watch(sessionId: string, options: WatchOptions = {}): AsyncGenerator<WatchItem, void, undefined> {
     return watch(this.events, sessionId, options, this.#platform);
+  }
+
+  /** Follow the logs of all sessions, or of those a request names, in stored order; it never ends by itself. */
+  watchAll(
+    request: MessageInitShape<typeof WatchAllEventsRequestSchema> = {},
+    options: FollowOptions = {},
+  ): AsyncGenerator<WatchAllEventsResponse, void, undefined> {
+    return watchAll(this.events, request, options, this.#platform);
   }
 
   /** Create a session, queue it, wait for its end. */

@@ -9,13 +9,12 @@ export type { BlobName } from "./download.js";
 export { errorFrom, errorFromStatus, MilepostError, UNREACHABLE, type Violation } from "./errors.js";
 export { parseNetwork, type Lane, type Network } from "./network.js";
 export type { ScenarioSource, SourceFile, UploadOptions } from "./upload.js";
-export type { WatchItem, WatchOptions } from "./watch.js";
+export type { FollowOptions, WatchItem, WatchOptions } from "./watch.js";
 
 export * from "./gen/milepost/checkpoint/v1/checkpoint_pb.js";
 export * from "./gen/milepost/event/v1/event_pb.js";
 export * from "./gen/milepost/event/v1/event_service_pb.js";
 export * from "./gen/milepost/event/v1/frame_pb.js";
-export * from "./gen/milepost/event/v1/record_pb.js";
 export * from "./gen/milepost/event/v1/metrics_pb.js";
 export * from "./gen/milepost/intervention/v1/intervention_pb.js";
 export * from "./gen/milepost/kpi/v1/kpi_pb.js";

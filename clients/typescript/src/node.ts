@@ -11,6 +11,7 @@ import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-no
 import type { Token } from "./calls.js";
 import { MAX_MESSAGE_BYTES, Milepost, type Patience } from "./client.js";
 import { MilepostError } from "./errors.js";
+import type { Scenario } from "./gen/milepost/scenario/v1/scenario_pb.js";
 import type { ScenarioSource, SourceFile, UploadOptions } from "./upload.js";
 
 export * from "./exports.js";
@@ -48,7 +49,7 @@ export function connect(options: ConnectOptions = {}): Milepost {
 }
 
 /** Upload a directory, a `.sumocfg` with the directory it lies in, or a zip archive. See `scenarioFiles`. */
-export async function uploadPath(milepost: Milepost, path: string, options: UploadOptions = {}): Promise<import("./exports.js").Scenario> {
+export async function uploadPath(milepost: Milepost, path: string, options: UploadOptions = {}): Promise<Scenario> {
   const { source, configPath } = await scenarioFiles(path);
   const displayName = options.displayName || basename(path, extname(path));
   return milepost.upload(source, { ...(configPath && { configPath }), ...options, displayName });

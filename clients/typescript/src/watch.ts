@@ -3,21 +3,23 @@
  * the last event it gave out, so its reader sees every event once and in order, however often the server went away.
  */
 
-import type { MessageInitShape } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { Code, type Client } from "@connectrpc/connect";
 
 import { Backoff } from "./backoff.js";
 import { abortedBy, errorFrom, MilepostError, UNREACHABLE } from "./errors.js";
 import type { Event, EventKind } from "./gen/milepost/event/v1/event_pb.js";
-import type {
-  CaughtUp,
-  EventService,
-  FellBehind,
-  Heartbeat,
-  PhaseSelectorSchema,
-  SlowWatcherPolicy,
-  Terminal,
-  WatchEventsResponse,
+import {
+  WatchAllEventsRequestSchema,
+  type CaughtUp,
+  type EventService,
+  type FellBehind,
+  type Heartbeat,
+  type PhaseSelectorSchema,
+  type SlowWatcherPolicy,
+  type Terminal,
+  type WatchAllEventsResponse,
+  type WatchEventsResponse,
 } from "./gen/milepost/event/v1/event_service_pb.js";
 import type { Frame, FrameOptionsSchema } from "./gen/milepost/event/v1/frame_pb.js";
 
@@ -34,8 +36,18 @@ export type WatchItem =
   | { readonly case: "frame"; readonly value: Frame }
   | { readonly case: "terminal"; readonly value: Terminal };
 
+/** How to follow; everything has a default. */
+export interface FollowOptions {
+  /** Ends the watch: with CANCELLED, or DEADLINE_EXCEEDED for an `AbortSignal.timeout`. */
+  readonly signal?: AbortSignal;
+  /** Headers of its calls. */
+  readonly headers?: HeadersInit;
+  /** Is told each time the connection broke and another is tried. */
+  readonly onReconnect?: (error: MilepostError) => void;
+}
+
 /** What to watch; everything has a default: the whole log, events alone. */
-export interface WatchOptions {
+export interface WatchOptions extends FollowOptions {
   /** Begin after this event; 0: at the beginning. */
   readonly afterSeq?: bigint;
   /** Only these kinds; empty: all. */
@@ -46,12 +58,6 @@ export interface WatchOptions {
   readonly frames?: MessageInitShape<typeof FrameOptionsSchema>;
   /** What the server does when this watcher is too slow; unset: nothing is lost. */
   readonly slowPolicy?: SlowWatcherPolicy;
-  /** Ends the watch: with CANCELLED, or DEADLINE_EXCEEDED for an `AbortSignal.timeout`. */
-  readonly signal?: AbortSignal;
-  /** Headers of its calls. */
-  readonly headers?: HeadersInit;
-  /** Is told each time the connection broke and another is tried. */
-  readonly onReconnect?: (error: MilepostError) => void;
 }
 
 /** After how long without a word the connection is broken, and for how long another one is tried; ms. */
@@ -70,9 +76,53 @@ export async function* watch(
   options: WatchOptions,
   patience: WatchPatience,
 ): AsyncGenerator<WatchItem, void, undefined> {
-  const { afterSeq = 0n, kinds = [], phases = [], frames, slowPolicy, signal, headers, onReconnect } = options;
+  const { afterSeq = 0n, kinds = [], phases = [], frames, slowPolicy, headers } = options;
   const cursor = new WatchCursor(sessionId, afterSeq, kinds.length > 0 || phases.length > 0);
-  const backoff = new Backoff(patience.retryForMs);
+  const open = (signal: AbortSignal) => {
+    const request = {
+      sessionId,
+      afterSeq: cursor.seq,
+      kinds: [...kinds],
+      phases: [...phases],
+      ...(frames && { frames }),
+      ...(slowPolicy && { slowPolicy }),
+    };
+    return events.watchEvents(request, { signal, ...(headers && { headers }) });
+  };
+  for await (const message of following(open, options, patience)) {
+    for (const item of cursor.items(message)) {
+      yield item;
+      if (item.case === "terminal") return;
+    }
+  }
+}
+
+/**
+ * Follow the logs of all sessions, or of those a request names, in stored order; never ends by itself. After a break it
+ * goes on after the last message it gave out. Throws as `watch` does.
+ */
+export async function* watchAll(
+  events: Client<typeof EventService>,
+  request: MessageInitShape<typeof WatchAllEventsRequestSchema>,
+  options: FollowOptions,
+  patience: WatchPatience,
+): AsyncGenerator<WatchAllEventsResponse, void, undefined> {
+  const { headers } = options;
+  const wish = create(WatchAllEventsRequestSchema, request);
+  const open = (signal: AbortSignal) => events.watchAllEvents(wish, { signal, ...(headers && { headers }) });
+  for await (const message of following(open, options, patience)) {
+    yield message;
+    if (message.position) wish.afterPosition = message.position;
+  }
+}
+
+/** The messages of a stream and of those that are opened after it broke; never ends by itself. */
+async function* following<T>(
+  open: (signal: AbortSignal) => AsyncIterable<T>,
+  { signal, onReconnect }: FollowOptions,
+  { silenceMs, retryForMs }: WatchPatience,
+): AsyncGenerator<T, void, undefined> {
+  const backoff = new Backoff(retryForMs);
   for (;;) {
     if (signal?.aborted) throw abortedBy(signal);
     const connection = new AbortController();
@@ -80,20 +130,8 @@ export async function* watch(
     signal?.addEventListener("abort", onAbort, { once: true });
     let error: MilepostError;
     try {
-      const request = {
-        sessionId,
-        afterSeq: cursor.seq,
-        kinds: [...kinds],
-        phases: [...phases],
-        ...(frames && { frames }),
-        ...(slowPolicy && { slowPolicy }),
-      };
-      const call = events.watchEvents(request, { signal: connection.signal, ...(headers && { headers }) });
-      for await (const message of heard(call, patience.silenceMs)) {
-        for (const item of cursor.items(message)) {
-          yield item;
-          if (item.case === "terminal") return;
-        }
+      for await (const message of heard(open(connection.signal), silenceMs)) {
+        yield message;
         // From now on, not from when it came: a slow reader is no silent server.
         backoff.succeeded();
       }

@@ -25,8 +25,8 @@ Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 _calls = Counter("milepost_gateway_calls_total", "Browsers' calls that ended, by gRPC status", ["method", "code"])
 _open = Gauge("milepost_gateway_open_calls", "Browsers' calls being served", ["method"])
-# Of a request's headers the services hear these: who calls, and the trace it is part of.
-_PASSED_ON = ("authorization", "traceparent", "tracestate")
+# Of a request's headers the services hear these: who calls, for whom (they refuse users that), in which trace.
+_PASSED_ON = ("authorization", "milepost-tenant", "traceparent", "tracestate")
 # The transport's own; all other trailers are the services'.
 _NOT_TOLD = frozenset({"grpc-status", "grpc-message"})
 _NO_TOKEN = (grpc.StatusCode.UNAUTHENTICATED, "a call over this gateway needs a token")

@@ -14,14 +14,16 @@ from runtime.grpc_server import is_loopback
 
 # How long a browser may remember what a page is allowed, seconds; Chromium's limit.
 _PREFLIGHT_S = 7200
-_REQUEST_HEADERS = "authorization, content-type, grpc-timeout, traceparent, tracestate, x-grpc-web, x-user-agent"
+_REQUEST_HEADERS = (
+    "authorization, content-type, grpc-timeout, milepost-tenant, traceparent, tracestate, x-grpc-web, x-user-agent"
+)
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """`allowed` origins besides the gateway's own; `hosts` it may be called by, None: any."""
+    """`allowed` origins besides the gateway's own, `*` being all; `hosts` it may be called by, None: any."""
 
     allowed: frozenset[str]
     hosts: frozenset[str] | None
@@ -32,14 +34,14 @@ class Origins:
         if self.hosts is not None and not is_loopback(_name(host)) and _name(host) not in self.hosts:
             return f"this gateway is not called {host!r} (MILEPOST_ALLOWED_HOSTS)"
         origin = headers.get("origin", "").lower()
-        if origin and origin not in {*self.allowed, f"http://{host}", f"https://{host}"}:
+        if origin and not self._allows(origin) and origin not in (f"http://{host}", f"https://{host}"):
             return f"pages of {origin!r} may not call (MILEPOST_ALLOWED_ORIGINS)"
         return ""
 
     def permission(self, headers: Mapping[str, str]) -> Headers:
         """What tells the browser that a page may read the answer to a request that was not refused."""
         origin = headers.get("origin")
-        if origin is None or origin.lower() not in self.allowed:
+        if origin is None or not self._allows(origin.lower()):
             return ((b"vary", b"origin"),)
         return (
             (b"vary", b"origin"),
@@ -55,6 +57,9 @@ class Origins:
             (b"access-control-allow-headers", _REQUEST_HEADERS.encode()),
             (b"access-control-max-age", str(_PREFLIGHT_S).encode()),
         )
+
+    def _allows(self, origin: str) -> bool:
+        return origin in self.allowed or "*" in self.allowed
 
 
 def _name(host: str) -> str:
