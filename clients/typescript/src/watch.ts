@@ -126,7 +126,7 @@ async function* following<T>(
   for (;;) {
     if (signal?.aborted) throw abortedBy(signal);
     const connection = new AbortController();
-    const onAbort = () => connection.abort();
+    const onAbort = () => connection.abort(signal?.reason);
     signal?.addEventListener("abort", onAbort, { once: true });
     let error: MilepostError;
     try {

@@ -7,14 +7,14 @@ goes, its call is cancelled; when the gateway has to go, open calls end with UNA
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import grpc
 import structlog
 from prometheus_client import Counter, Gauge
 
-from gateway.adapters.grpc_web import CONTENT_TYPE, BadFrame, ClientGone, Receive, frame, messages, timeout_s, trailers
+from gateway.adapters.grpc_web import CONTENT_TYPE, BadFrame, Body, ClientGone, Receive, frame, timeout_s, trailers
 from gateway.adapters.origins import Headers
 from gateway.gateways.upstream import Method
 from runtime.process import cancel
@@ -58,16 +58,16 @@ class Calls:
         if self._token_required and "authorization" not in headers:
             return await answer.end(*_NO_TOKEN)
         metadata = tuple((name, headers[name]) for name in _PASSED_ON if name in headers)
-        body = messages(receive)
+        body = Body(receive)
         try:
             deadline_s = timeout_s(headers.get("grpc-timeout", ""))
             call = await _begun(method, body, {"metadata": metadata, "timeout": deadline_s})
         except BadFrame as bad:
             code = grpc.StatusCode.RESOURCE_EXHAUSTED if bad.too_large else grpc.StatusCode.INVALID_ARGUMENT
-            await _drained(receive)
+            await body.drain()
             return await answer.end(code, str(bad))
         telling = asyncio.create_task(_told(method, call, answer), name=method.name)
-        leaving = asyncio.create_task(_left(receive), name="leaving")
+        leaving = asyncio.create_task(body.gone(), name="leaving")
         stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
         try:
             await asyncio.wait({telling, leaving, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -81,16 +81,16 @@ class Calls:
         return await answer.end(*_GOING)
 
 
-async def _begun(method: Method, body: AsyncIterator[bytes], options: Mapping[str, Any]) -> Any:
+async def _begun(method: Method, body: Body, options: Mapping[str, Any]) -> Any:
     """The call to the service, with all that the browser has to say. Raises BadFrame, ClientGone."""
     if not method.client_streaming:
-        said = [message async for message in body]
+        said = [message async for message in body.messages()]
         if len(said) != 1:
             raise BadFrame(f"{len(said)} messages: {method.name} takes one")
         return method.call(said[0], **options)
     call = method.call(**options)
     try:
-        async for message in body:
+        async for message in body.messages():
             if not call.done():
                 # A service that has heard enough says so by its answer; the rest is only taken off the wire.
                 with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
@@ -146,15 +146,3 @@ class _Answer:
         told = ((key, value) for key, value in metadata or () if key not in _NOT_TOLD)
         await self._send({"type": "http.response.body", "body": trailers(code.value[0], message, told)})
         return code
-
-
-async def _left(receive: Receive) -> None:
-    """Wait until the browser is gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _drained(receive: Receive) -> None:
-    """Take the rest of a request off the wire: a browser that is still sending hears no answer."""
-    while (part := await receive())["type"] != "http.disconnect" and part.get("more_body", False):
-        pass

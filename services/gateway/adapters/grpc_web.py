@@ -40,27 +40,48 @@ class ClientGone(Exception):
     """Whoever asked has closed the connection."""
 
 
-async def messages(receive: Receive) -> AsyncIterator[bytes]:
-    """The messages in the body of a request, as they come. Raises BadFrame, ClientGone."""
-    buffer, more = bytearray(), True
-    while more:
-        part = await receive()
+class Body:
+    """The body of a request."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._more = True
+
+    async def messages(self) -> AsyncIterator[bytes]:
+        """Its messages, as they come. Raises BadFrame, ClientGone."""
+        buffer = bytearray()
+        while self._more:
+            buffer += await self._part()
+            while len(buffer) >= _HEAD.size:
+                flags, length = _HEAD.unpack_from(buffer)
+                if flags & (_COMPRESSED | _TRAILERS):
+                    raise BadFrame("compressed messages are not taken")
+                if length > MAX_MESSAGE_BYTES:
+                    raise BadFrame(f"a message of {length} bytes: the limit is {MAX_MESSAGE_BYTES}", too_large=True)
+                if len(buffer) < _HEAD.size + length:
+                    break
+                yield bytes(buffer[_HEAD.size : _HEAD.size + length])
+                del buffer[: _HEAD.size + length]
+        if buffer:
+            raise BadFrame("the body ends in the middle of a message")
+
+    async def drain(self) -> None:
+        """Take the rest off the wire: a browser that is still sending hears no answer. Raises ClientGone."""
+        while self._more:
+            await self._part()
+
+    async def gone(self) -> None:
+        """Wait until the browser has closed the connection; only after the whole body."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def _part(self) -> bytes:
+        part = await self._receive()
         if part["type"] == "http.disconnect":
             raise ClientGone
-        buffer += part.get("body", b"")
-        more = part.get("more_body", False)
-        while len(buffer) >= _HEAD.size:
-            flags, length = _HEAD.unpack_from(buffer)
-            if flags & (_COMPRESSED | _TRAILERS):
-                raise BadFrame("compressed messages are not taken")
-            if length > MAX_MESSAGE_BYTES:
-                raise BadFrame(f"a message of {length} bytes: the limit is {MAX_MESSAGE_BYTES}", too_large=True)
-            if len(buffer) < _HEAD.size + length:
-                break
-            yield bytes(buffer[_HEAD.size : _HEAD.size + length])
-            del buffer[: _HEAD.size + length]
-    if buffer:
-        raise BadFrame("the body ends in the middle of a message")
+        self._more = part.get("more_body", False)
+        content: bytes = part.get("body", b"")
+        return content
 
 
 def frame(message: bytes) -> bytes:

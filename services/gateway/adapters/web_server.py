@@ -11,6 +11,9 @@ import uvicorn
 
 # Idle connections are kept so long, seconds: longer than proxies keep theirs, so that none is closed under a request.
 _IDLE_S = 75
+# What the kernel keeps of answers that a browser does not read, bytes a connection: of itself it would keep megabytes,
+# and whoever stands behind would notice a slow reader late.
+_UNREAD_BYTES = 128 * 1024
 
 
 class _Server(uvicorn.Server):
@@ -29,6 +32,8 @@ async def web_serving(application: Any, listen: str, *, grace_s: float) -> Async
     name = host.strip("[]")
     family = socket.AF_INET6 if ":" in name else socket.AF_INET
     with socket.create_server((name, int(port)), family=family, backlog=2048) as listening:
+        # Connections inherit it.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNREAD_BYTES)
         config = uvicorn.Config(
             application,
             http="h11",

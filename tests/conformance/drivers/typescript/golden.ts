@@ -1,6 +1,6 @@
 /** Messages decoded and encoded again, and the values of a Golden as conformance.proto defines them. */
 
-import { create, type DescField, fromBinary, fromJsonString, ScalarType, toBinary, toJsonString } from "@bufbuild/protobuf";
+import { create, type DescField, fromBinary, fromJsonString, ScalarType, toBinary, toJson } from "@bufbuild/protobuf";
 import { reflect } from "@bufbuild/protobuf/reflect";
 import { CreateSessionRequestSchema, EventSchema, SessionSchema, WatchEventsResponseSchema } from "milepost";
 
@@ -21,9 +21,15 @@ export function decode({ messageType, form }: Decode): Decoded {
   const message = form.case === "json" ? fromJsonString(schema, form.value) : fromBinary(schema, form.value!);
   return create(DecodedSchema, {
     encoded: toBinary(schema, message),
-    json: toJsonString(schema, message, { useProtoFieldName: true }),
+    json: written(toJson(schema, message, { useProtoFieldName: true })),
     values: schema === GoldenSchema ? valuesOf(message as Golden) : {},
   });
+}
+
+/** JSON.stringify writes -0 as 0. */
+function written(value: unknown): string {
+  const mark = "negative zero";
+  return JSON.stringify(value, (_, it: unknown) => (Object.is(it, -0) ? mark : it)).replaceAll(`"${mark}"`, "-0.0");
 }
 
 function valuesOf(golden: Golden): Record<string, string> {
