@@ -22,6 +22,10 @@ $(STAMP): requirements.lock pyproject.toml clients/python/pyproject.toml $(shell
 demo: setup ## Run three sessions of a city at once, with live progress, results and a picture (demo.png).
 	@$(BIN)/milepost demo --picture demo.png
 
+console: setup ## Build the console that the gateway serves to browsers (needs Node.js).
+	@$(BIN)/python clients/make.py typescript
+	@cd clients/typescript && npm run --silent console
+
 test: setup ## Run all tests; needs less than five minutes on two cores.
 	@$(BIN)/pytest
 

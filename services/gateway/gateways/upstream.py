@@ -40,6 +40,8 @@ _OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.enable_retries", 0),
+    # What a browser does not read stays with the service, which so knows that it is slow.
+    ("grpc.http2.bdp_probe", 0),
 )
 
 

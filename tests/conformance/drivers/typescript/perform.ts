@@ -12,9 +12,11 @@ import {
   type Outcome,
   type Step,
   type Target,
+  UnsupportedSchema,
   type UploadScenario,
   type Watch,
   type Watched,
+  WatchedAllSchema,
   WatchedSchema,
 } from "./build/gen/milepost/conformance/v1/conformance_pb.js";
 import { decode } from "./golden.js";
@@ -45,7 +47,7 @@ export async function perform(step: Step, platform: Platform): Promise<Outcome> 
   } catch (thrown) {
     outcome.result =
       thrown instanceof Unsupported
-        ? { case: "unsupported", value: { reason: thrown.message } as never }
+        ? { case: "unsupported", value: create(UnsupportedSchema, { reason: thrown.message }) }
         : { case: "error", value: typed(errorFrom(thrown)) };
   }
   return create(OutcomeSchema, outcome);
@@ -70,7 +72,7 @@ async function result(step: Step, platform: Platform): Promise<Outcome["result"]
       let events = 0n;
       for await (const message of milepost.watchAll(action.value.request, bounded)) {
         events += BigInt(message.events.length);
-        if (message.caughtUp) return { case: "watchAll", value: { events, position: message.position } as never };
+        if (message.caughtUp) return { case: "watchAll", value: create(WatchedAllSchema, { events, ...(message.position && { position: message.position }) }) };
       }
       throw new Unsupported("a watch of all logs does not end");
     }
