@@ -4,7 +4,7 @@ import type { Frame, Network } from "milepost";
 
 /** Drawn as long and as wide, m; but never smaller than can be seen, pixels. */
 const VEHICLE_M = { length: 5, width: 2 };
-const LEAST_PX = { length: 7, width: 4 };
+const LEAST_PX = { length: 9, width: 5 };
 /** Speed at which a vehicle is as green as can be, m/s. */
 const FAST_MPS = 50 / 3.6;
 const MARGIN = 0.04;
@@ -114,14 +114,14 @@ export class NetworkMap {
   #drawNetwork(): void {
     const context = this.#prepared(this.ground);
     if (this.#network === undefined) return;
-    const style = getComputedStyle(this.ground);
-    context.fillStyle = style.getPropertyValue("--junction");
+    const { color, fill } = getComputedStyle(this.ground);
+    context.fillStyle = fill;
     for (const outline of this.#network.junctions) {
       context.beginPath();
       trace(context, outline);
       context.fill();
     }
-    context.strokeStyle = style.getPropertyValue("--road");
+    context.strokeStyle = color;
     context.lineJoin = "round";
     for (const lane of this.#network.lanes) {
       if (lane.internal) continue;
