@@ -1,7 +1,7 @@
 /** Milepost for Node.js: gRPC over HTTP/2, straight to the services. */
 
 import { createHash } from "node:crypto";
-import { openAsBlob } from "node:fs";
+import { openAsBlob, readFileSync } from "node:fs";
 import { lstat, open, readdir } from "node:fs/promises";
 import { basename, dirname, extname, join } from "node:path";
 
@@ -24,7 +24,10 @@ export interface ConnectOptions extends Patience {
   readonly eventStore?: string;
   /** Bearer token (JWT); by default MILEPOST_TOKEN. Without `tls` it travels in the clear. */
   readonly token?: Token;
-  /** Connect over TLS: authorities of the servers' certificates, and this client's own certificate (PEM). */
+  /**
+   * Connect over TLS: authorities of the servers' certificates, and this client's own certificate (PEM); by default the
+   * files that MILEPOST_TLS_CA, MILEPOST_TLS_CERT and MILEPOST_TLS_KEY name.
+   */
   readonly tls?: { readonly ca?: string | Buffer; readonly cert?: string | Buffer; readonly key?: string | Buffer };
 }
 
@@ -37,7 +40,8 @@ export function connect(options: ConnectOptions = {}): Milepost {
   const { env } = process;
   const server = options.server ?? (env["MILEPOST_SERVER"] || "127.0.0.1:7400");
   const eventStore = options.eventStore ?? (env["MILEPOST_EVENT_STORE"] || eventStoreBeside(server));
-  const [api, store] = [reach(server, options), reach(eventStore, options)];
+  const tls = options.tls ?? tlsFromEnvironment();
+  const [api, store] = [reach(server, tls), reach(eventStore, tls)];
   return new Milepost({
     ...options,
     token: options.token ?? env["MILEPOST_TOKEN"],
@@ -96,7 +100,17 @@ async function isZip(path: string): Promise<boolean> {
   }
 }
 
-function reach(address: string, { tls }: ConnectOptions): { transport: Transport; sessions: Http2SessionManager } {
+/** What the environment says of TLS; undefined: nothing. Throws for a file that cannot be read. */
+function tlsFromEnvironment(): ConnectOptions["tls"] {
+  const named = (name: string) => {
+    const path = process.env[`MILEPOST_TLS_${name}`];
+    return path ? readFileSync(path) : undefined;
+  };
+  const [ca, cert, key] = [named("CA"), named("CERT"), named("KEY")];
+  return ca && { ca, ...(cert && { cert }), ...(key && { key }) };
+}
+
+function reach(address: string, tls: ConnectOptions["tls"]): { transport: Transport; sessions: Http2SessionManager } {
   const baseUrl = `${tls ? "https" : "http"}://${address}`;
   const sessions = new Http2SessionManager(baseUrl, PING, tls);
   const limits = { readMaxBytes: MAX_MESSAGE_BYTES, writeMaxBytes: MAX_MESSAGE_BYTES };
