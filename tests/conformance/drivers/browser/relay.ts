@@ -3,29 +3,14 @@
  * posts go to stdout. The page is on another origin than the gateway, as those of users are.
  */
 
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { createServer, type IncomingMessage } from "node:http";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { buffer } from "node:stream/consumers";
 
 import { messages, write } from "../typescript/pipe.js";
-
-const HERE = import.meta.dirname;
-/** Nothing of its own goes over the network; it ends when its pipe is closed, and so with this process. */
-const FLAGS = [
-  "--headless",
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--disable-dev-shm-usage",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-  "--remote-debugging-pipe",
-];
+import { open } from "./chromium.js";
 
 const steps = messages(process.stdin);
 const { MILEPOST_GATEWAY: gateway, MILEPOST_TOKEN: token } = process.env;
@@ -37,7 +22,7 @@ const server = createServer((request, response) => {
     case "/":
       return answer(200, "text/html", '<!doctype html><script type="module" src="page.js"></script>');
     case "/page.js":
-      return void readFile(join(HERE, "page.js")).then((content) => answer(200, "text/javascript", content));
+      return void readFile(join(import.meta.dirname, "page.js")).then((it) => answer(200, "text/javascript", it));
     case "/environment":
       return answer(200, "application/json", JSON.stringify({ gateway, token }));
     case "/step":
@@ -46,7 +31,7 @@ const server = createServer((request, response) => {
         if (done) void end(0);
       });
     case "/outcome":
-      return void body(request).then((outcome) => {
+      return void buffer(request).then((outcome) => {
         write(outcome);
         answer(204, "text/plain");
       });
@@ -55,32 +40,15 @@ const server = createServer((request, response) => {
   }
 });
 
-async function body(request: IncomingMessage): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of request) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks);
-}
+await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+const { port } = server.address() as AddressInfo;
+const browser = await open(`http://127.0.0.1:${port}/`, () => {
+  console.error("the browser ended");
+  void end(1);
+});
 
-let browser: ChildProcess | undefined;
-const profile = await mkdtemp(join(tmpdir(), "conformance-browser-"));
-
-/** End with the browser: 0 when there are no more steps, 1 when it ends by itself. */
+/** End with the browser: 0 when there are no more steps, 1 when it ended by itself. */
 async function end(code: number): Promise<void> {
-  browser!.removeAllListeners("exit");
-  const gone = new Promise((resolve) => browser!.once("exit", resolve));
-  if (browser!.exitCode === null && browser!.kill("SIGKILL")) await gone;
-  await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+  await browser.close();
   process.exit(code);
 }
-
-server.listen(0, "127.0.0.1", () => {
-  const { port } = server.address() as AddressInfo;
-  const page = `http://127.0.0.1:${port}/`;
-  browser = spawn("chromium", [...FLAGS, `--user-data-dir=${profile}`, page], {
-    stdio: ["ignore", "ignore", "inherit", "pipe", "pipe"],
-  });
-  browser.once("exit", (code) => {
-    console.error(`the browser ended: ${code}`);
-    void end(1);
-  });
-});
