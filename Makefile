@@ -1,6 +1,6 @@
 # Milepost: every target is a sentence in `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow images chart-tools check fix protos bench chaos lock
+.PHONY: help setup demo console test slow images chart-tools check fix protos clients conformance bench chaos lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -22,6 +22,10 @@ $(STAMP): requirements.lock pyproject.toml clients/python/pyproject.toml $(shell
 demo: setup ## Run three sessions of a city at once, with live progress, results and a picture (demo.png).
 	@$(BIN)/milepost demo --picture demo.png
 
+console: setup ## Build the console that the gateway serves to browsers (needs Node.js).
+	@$(BIN)/python clients/make.py typescript
+	@cd clients/typescript && npm run --silent console
+
 test: setup ## Run all tests; needs less than five minutes on two cores.
 	@$(BIN)/pytest
 
@@ -38,13 +42,17 @@ chart-tools: ## Have helm (built with Go) and checkov for the tests of the chart
 	@command -v checkov >/dev/null || test -x $(CACHE)/checkov/bin/checkov || { $(PYTHON) -m venv $(CACHE)/checkov && \
 		$(CACHE)/checkov/bin/pip install --quiet --disable-pip-version-check checkov==3.3.30; }
 
+# What contracts must stay compatible with: the last release where this clone knows one, else the baseline beside them.
+RELEASE := $(shell git describe --tags --abbrev=0 --match 'v[0-9]*' 2>/dev/null)
+RELEASED := $(if $(RELEASE),$(shell git rev-parse --git-common-dir)\#tag=$(RELEASE),protos/baseline.binpb)
 check: setup ## Check style, types, import contracts, protos and links, in seconds.
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo > .import-contracts.log || { cat .import-contracts.log; exit 1; }
 	@$(BIN)/buf lint
-	@$(BIN)/buf breaking --against protos/baseline.binpb
+	@$(BIN)/buf breaking --against $(RELEASED)
+	@$(BIN)/python docs/make_api.py --check
 	@$(BIN)/python docs/check_links.py
 	@echo "check: all good"
 
@@ -52,8 +60,16 @@ fix: setup ## Format, and repair what can be repaired by itself.
 	@$(BIN)/ruff check --fix --quiet || true
 	@$(BIN)/ruff format --quiet
 
-protos: setup ## Make the Python modules of the contracts anew.
+protos: setup ## Make the Python modules and the pages of the contracts (docs/api) anew.
 	@$(BIN)/python clients/python/generate_contracts.py
+	@$(BIN)/python docs/make_api.py
+
+LANGUAGES ?=
+clients: setup ## Make the client packages of all languages whose toolchain is there, or of LANGUAGES (`go python …`).
+	@$(BIN)/python clients/make.py $(LANGUAGES)
+
+conformance: clients ## Run every conformance case in every language that is there, or in LANGUAGES; prints a table.
+	@PYTHONPATH=tests:clients $(BIN)/python -m conformance $(addprefix --language ,$(LANGUAGES))
 
 bench: setup ## Print the published figures, side by side in one run.
 	@$(BIN)/python -m bench

@@ -7,6 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+# Code shows what it likes.
+CODE = re.compile(r"`[^`\n]*`")
 HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 
 
@@ -18,7 +20,7 @@ def anchors(text: str) -> set[str]:
 def broken(page: Path) -> list[str]:
     """Links of a page that lead nowhere."""
     found = []
-    for target in LINK.findall(page.read_text()):
+    for target in LINK.findall(CODE.sub("", page.read_text())):
         if re.match(r"[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")

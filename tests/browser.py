@@ -72,8 +72,12 @@ class Tab:
 
     async def open(self, page: Path) -> None:
         """Open a file, and wait until it has loaded."""
+        await self.visit(page.as_uri())
+
+    async def visit(self, address: str) -> None:
+        """Open an address, and wait until it has loaded."""
         self._loaded.clear()
-        await self.say("Page.navigate", url=page.as_uri())
+        await self.say("Page.navigate", url=address)
         async with asyncio.timeout(PATIENCE_S):
             await self._loaded.wait()
 

@@ -115,6 +115,7 @@ async def running_stack(
     workers: int = 1,
     slots: int | None = None,
     port: int = 0,
+    gateway: bool = False,
     environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[RunningStack]:
     """A stack that keeps its data in `folder`; one after another may use the same folder."""
@@ -124,6 +125,8 @@ async def running_stack(
     mark = uuid.uuid4().hex
     command = [sys.executable, "-m", "milepost", "up", "--data-dir", str(folder / "data")]
     command += ["--ready-file", str(folder / "ready.json"), "--workers", str(workers), "--port", str(port)]
+    # A process that few tests have a use for.
+    command += ["--gateway" if gateway else "--no-gateway"]
     command += [] if slots is None else ["--slots", str(slots)]
     with (folder / "up.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(

@@ -61,7 +61,7 @@ class GrpcServer:
         Raises OpenToEverybody.
         """
         if services and not self._settings.authenticates:
-            if not _is_loopback(self._host) and not self._settings.insecure:
+            if not is_loopback(self._host) and not self._settings.insecure:
                 raise OpenToEverybody(
                     f"{self.address} can be reached from elsewhere, and there is no authentication: set up one "
                     "(docs/authentication.md), listen on 127.0.0.1, or set MILEPOST_INSECURE=1"
@@ -83,7 +83,8 @@ class GrpcServer:
         await self.server.stop(grace_s)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host, by name or address, is this machine and nothing else."""
     name = host.strip("[]")
     if name == "localhost":
         return True

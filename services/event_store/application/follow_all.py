@@ -24,6 +24,8 @@ from runtime.errors import CallRefused
 PAGE_EVENTS = 1000
 # Largest message, bytes of payload.
 PAGE_BYTES = 512 * 1024
+# What a database can be asked for; no stream gets there.
+GREATEST_SEQ = 2**63 - 1
 # A sign of life at least this often, seconds.
 ALIVE_S = 4.0
 # The least time from one look to the next, seconds: followers of everything are projections. What comes after a
@@ -47,7 +49,7 @@ class FollowAll:
 
         Raises CallRefused: DRAINING, and CURSOR_BEYOND_HEAD for a position never stored.
         """
-        after, kick = request.after_position.stream_seq, asyncio.Event()
+        after, kick = min(request.after_position.stream_seq, GREATEST_SEQ), asyncio.Event()
         wanted = WantedEvents.of(self.rows, kinds=request.kinds, session_ids=request.session_ids, labels=request.labels)
         with self.heads.following_all(kick):
             while True:

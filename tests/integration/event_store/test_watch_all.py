@@ -119,7 +119,11 @@ async def test_a_position_that_was_never_stored_here_is_refused(js: JetStreamCon
     await log.append(*lines("a"))
     await store.stored(log)
     epoch = (await all_after(store, None))[-1].position.epoch
-    for wrong in (pb.Position(epoch="another", stream_seq=1), pb.Position(epoch=epoch, stream_seq=2)):
+    for wrong in (
+        pb.Position(epoch="another", stream_seq=1),
+        pb.Position(epoch=epoch, stream_seq=2),
+        pb.Position(epoch=epoch, stream_seq=2**64 - 1),
+    ):
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await all_after(store, wrong)
         code, reason, metadata = refusal(raised.value)

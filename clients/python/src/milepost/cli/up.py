@@ -34,6 +34,10 @@ def up(
     event_store_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port of the event store; by default the next one.")
     ] = None,
+    gateway: Annotated[bool, typer.Option(help="Serve browsers, and the console, too.")] = True,
+    gateway_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port for browsers; by default two after the session API's.")
+    ] = None,
     database: Annotated[
         str | None,
         typer.Option(
@@ -50,6 +54,8 @@ def up(
         slots=slots,
         port=port,
         event_store_port=event_store_port,
+        gateway=gateway,
+        gateway_port=gateway_port,
         database=database,
     )
     finish(_serve(settings))
@@ -78,6 +84,8 @@ async def _until_cancelled(settings: StackSettings) -> None:
             print(
                 f"Milepost serves at {stack.addresses.session_api}, its event store at {stack.addresses.event_store}."
             )
+            if stack.addresses.gateway:
+                print(f"Browsers are served at http://{stack.addresses.gateway}.")
             print(f"Everything is kept in {settings.data_directory.absolute()}; logs are in logs/ there.")
             who = "asks callers for tokens or certificates" if authenticates() else "has no authentication"
             print(f"It listens on this machine only and {who}. Stop it with Ctrl-C.", flush=True)

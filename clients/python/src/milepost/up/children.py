@@ -20,12 +20,15 @@ _BROKER_STOP_S = 10.0
 # Any of these set: callers have to prove who they are.
 _AUTHENTICATION = ("MILEPOST_AUTH_SHARED_KEY", "MILEPOST_AUTH_JWKS", "MILEPOST_TLS_CLIENT_CA")
 _SERVICE_KEY = "MILEPOST_AUTH_SERVICE_KEY"
+# The gateway passes proofs on and judges none.
+_KEYS = ("MILEPOST_AUTH_", "MILEPOST_TLS_CLIENT_CA")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackSettings:
     """What `milepost up` was asked for. `slots` None: each worker decides. Ports 0: any free ones, adjacent.
 
+    `gateway`: serve browsers, too; port None: two after that of session_api, if it is free, else any.
     `database`: URL of a PostgreSQL database for all services; None: SQLite files in the data directory.
     """
 
@@ -35,16 +38,19 @@ class StackSettings:
     slots: int | None = None
     port: int = 0
     event_store_port: int | None = None
+    gateway: bool = False
+    gateway_port: int | None = None
     database: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where a stack serves, each `host:port`."""
+    """Where a stack serves, each `host:port`. `gateway` None: it has none."""
 
     session_api: str
     event_store: str
     nats: str
+    gateway: str | None = None
 
 
 def authenticates() -> bool:
@@ -55,6 +61,7 @@ def authenticates() -> bool:
 def child_specs(settings: StackSettings, directory: DataDirectory, addresses: Addresses) -> list[list[ChildSpec]]:
     """The children, in groups that stop together, first to last."""
     inherited = dict(os.environ)
+    keyless = {name: value for name, value in inherited.items() if not name.startswith(_KEYS)}
     if authenticates() and not inherited.get(_SERVICE_KEY):
         # For this life: whoever needs it is a child of this process.
         inherited[_SERVICE_KEY] = secrets.token_hex(32)
@@ -70,7 +77,10 @@ def child_specs(settings: StackSettings, directory: DataDirectory, addresses: Ad
         return ChildSpec(
             name=name,
             command=(sys.executable, "-m", module),
-            environment={**inherited, **{f"MILEPOST_{key}": value for key, value in environment.items()}},
+            environment={
+                **(keyless if module == "gateway" else inherited),
+                **{f"MILEPOST_{key}": value for key, value in environment.items()},
+            },
             log=directory.log_file(name),
             serves=_says_so(directory.ready_file(name)),
             stop_timeout_s=stop_timeout_s,
@@ -104,6 +114,10 @@ def child_specs(settings: StackSettings, directory: DataDirectory, addresses: Ad
         DATABASE_URL=settings.database or directory.database_url("event_store"),
         BLOB_URL=directory.blobs.as_uri(),
     )
+    gateways = []
+    if addresses.gateway:
+        api = addresses.session_api
+        gateways.append(service("gateway", "gateway", _SERVICE_STOP_S, LISTEN=addresses.gateway, SESSION_API=api))
     nats_port = int(addresses.nats.rpartition(":")[2])
     nats = ChildSpec(
         name="nats",
@@ -113,7 +127,7 @@ def child_specs(settings: StackSettings, directory: DataDirectory, addresses: Ad
         serves=lambda _: broker.serves(nats_port),
         stop_timeout_s=_BROKER_STOP_S,
     )
-    return [workers, [session_api], [event_store], [nats]]
+    return [[*gateways, *workers], [session_api], [event_store], [nats]]
 
 
 def _says_so(ready_file: Path) -> Callable[[int], Awaitable[bool]]:

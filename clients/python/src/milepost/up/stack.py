@@ -5,7 +5,8 @@ When all serve, the ready file appears; it is written again when a child that di
 a clean stop. It is one JSON object:
 
     {"session_api": "127.0.0.1:7400", "event_store": "127.0.0.1:7401", "nats": "nats://127.0.0.1:24222",
-     "pid": 100, "pids": {"nats": 101, "event_store": 102, "session_api": 103, "worker-1": 104},
+     "gateway": "127.0.0.1:7402",
+     "pid": 100, "pids": {"nats": 101, "event_store": 102, "session_api": 103, "worker-1": 104, "gateway": 105},
      "metrics": {"event_store": "127.0.0.1:41001", …}}
 """
 
@@ -111,6 +112,7 @@ class Stack:
             "session_api": self.addresses.session_api,
             "event_store": self.addresses.event_store,
             "nats": f"nats://{self.addresses.nats}",
+            **({"gateway": self.addresses.gateway} if self.addresses.gateway else {}),
             "pid": os.getpid(),
             "pids": self.pids,
             "metrics": {name: ready["metrics"] for name, ready in said.items()},
@@ -165,13 +167,21 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def _choose_addresses(settings: StackSettings) -> Addresses:
-    api, store, nats = free_ports(3)
+    api, store, gateway, nats = free_ports(4)
     if settings.port:
         api = settings.port
         # Where clients look for it when they are told of one port only (milepost.client).
         store = api + 1 if is_free(api + 1) else store
+        gateway = api + 2 if is_free(api + 2) else gateway
+    gateway = settings.gateway_port or gateway
     store = settings.event_store_port or store
-    for port in (api, store):
+    for port in (api, store, gateway):
         if not is_free(port):
-            raise PortTaken(f"port {port} of {HOST} is in use; choose another with --port or --event-store-port")
-    return Addresses(*(f"{HOST}:{port}" for port in (api, store, nats)))
+            options = "--port, --event-store-port or --gateway-port"
+            raise PortTaken(f"port {port} of {HOST} is in use; choose another with {options}")
+    return Addresses(
+        session_api=f"{HOST}:{api}",
+        event_store=f"{HOST}:{store}",
+        nats=f"{HOST}:{nats}",
+        gateway=f"{HOST}:{gateway}" if settings.gateway else None,
+    )

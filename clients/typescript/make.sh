@@ -1,0 +1,7 @@
+#!/bin/sh
+# Makes the package, here: the contracts as TypeScript, then dist/.
+set -eu
+cd "$(dirname "$0")"
+npm ci --silent
+npm run --silent generate
+npm run --silent build

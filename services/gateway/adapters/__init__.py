@@ -1,0 +1,1 @@
+"""What calls us: browsers, over HTTP/1.1."""

@@ -1,0 +1,1 @@
+"""What serves us: session_api and event_store, over gRPC."""

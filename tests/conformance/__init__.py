@@ -1,0 +1,1 @@
+"""The conformance cases: one list for the clients of all languages (README.md)."""
