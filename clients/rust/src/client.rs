@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 use tonic::metadata::{Ascii, AsciiMetadataKey, AsciiMetadataValue, MetadataKey, MetadataMap, MetadataValue};
-use tonic::service::interceptor::InterceptedService;
 use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Response, Status};
 
 use crate::calls::Backoff;
+use crate::connect_options::Options;
 use crate::error::Error;
 use crate::event::v1::event_service_client::EventServiceClient;
 use crate::event::v1::{EventKind, WatchEventsRequest};
-use crate::connect_options::Options;
 use crate::scenario::v1::scenario_service_client::ScenarioServiceClient;
 use crate::scenario::v1::{Scenario, UploadHeader};
 use crate::session::v1::session_service_client::SessionServiceClient;
@@ -106,10 +106,7 @@ impl Milepost {
     ///
     /// `one` is this client with the deadline of one try. Reads can be repeated as they are. A request that creates or
     /// commands needs a `request_id` of its own, the same in all tries: [`new_request_id`].
-    pub async fn call<T>(
-        &self,
-        attempt: impl AsyncFn(Milepost) -> Result<Response<T>, Status>,
-    ) -> Result<T, Error> {
+    pub async fn call<T>(&self, attempt: impl AsyncFn(Milepost) -> Result<Response<T>, Status>) -> Result<T, Error> {
         let limit = self.timeout.map(|it| Instant::now() + it);
         let mut backoff = Backoff::new(self.retry_for, limit);
         loop {
@@ -200,8 +197,7 @@ impl Milepost {
     }
 
     async fn full(&self, session_id: &str, min_seq: i64) -> Result<Session, Error> {
-        let request =
-            GetSessionRequest { session_id: session_id.to_owned(), view: SessionView::Full.into(), min_seq };
+        let request = GetSessionRequest { session_id: session_id.to_owned(), view: SessionView::Full.into(), min_seq };
         let answer = self.call(async |one| one.sessions().get_session(request.clone()).await).await?;
         Ok(answer.session.unwrap_or_default())
     }
@@ -223,7 +219,8 @@ impl Proof {
     fn new(options: &Options) -> io::Result<Self> {
         let token = options.token.iter().map(|it| ("authorization".to_owned(), format!("Bearer {it}")));
         let headers = options.headers.iter().cloned().chain(token).map(|(name, value)| {
-            let key = name.parse::<AsciiMetadataKey>().map_err(|_| invalid(format!("{name:?} is no name of a header")))?;
+            let key =
+                name.parse::<AsciiMetadataKey>().map_err(|_| invalid(format!("{name:?} is no name of a header")))?;
             let value = value.parse::<AsciiMetadataValue>().map_err(|_| invalid(format!("{name}: cannot be sent")))?;
             Ok((key, value))
         });

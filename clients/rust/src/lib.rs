@@ -20,7 +20,7 @@ mod contracts {
 }
 
 pub use client::{DEFAULT_SERVER, Events, Milepost, Scenarios, Sessions, new_request_id};
+pub use connect_options::Options;
 pub use contracts::milepost::*;
 pub use error::{Error, LOG_GAP, SCENARIO_FILES, UNREACHABLE, Violation};
-pub use connect_options::Options;
 pub use watch::{Watch, WatchItem};
