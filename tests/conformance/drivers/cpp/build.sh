@@ -1,0 +1,6 @@
+#!/bin/sh
+# Makes the driver in build/.
+set -eu
+cd "$(dirname "$0")"
+cmake -S . -B build
+cmake --build build -j 2
