@@ -8,7 +8,9 @@ A token, where there is one, goes before the certificate: a gateway with a certi
 """
 
 import functools
+import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -77,6 +79,12 @@ class Authentication:
         raise not_authenticated("missing", "the call has no token: send `authorization: Bearer <token>`")
 
 
+def require_valid_still(identity: Identity) -> None:
+    """For what goes on for long. Raises CallRefused(NOT_AUTHENTICATED) once the proof at its begin has expired."""
+    if time.time() > identity.until:
+        raise not_authenticated("expired", "what proved who you are has expired: go on with a new one")
+
+
 def _for_tenant(identity: Identity, named: str | None) -> Identity:
     if named is None:
         return identity
@@ -84,7 +92,7 @@ def _for_tenant(identity: Identity, named: str | None) -> Identity:
         raise CallRefused(errors_pb2.ERROR_REASON_NOT_PERMITTED, f"only services of Milepost send {TENANT_METADATA}")
     if not TENANT_PATTERN.fullmatch(named):
         raise CallRefused(errors_pb2.ERROR_REASON_NOT_PERMITTED, f"{TENANT_METADATA} names no tenant")
-    return Identity(named, identity.subject, identity.roles)
+    return replace(identity, of_tenant=named)
 
 
 @functools.cache
@@ -103,7 +111,8 @@ def _role_needed(method: str) -> str | None:
 def _of_certificate(pem: bytes) -> Identity:
     if not pem:
         raise not_authenticated("missing", "the call has neither token nor certificate")
-    subject = x509.load_pem_x509_certificate(pem).subject
+    certificate = x509.load_pem_x509_certificate(pem)
+    subject = certificate.subject
 
     def parts(oid: x509.ObjectIdentifier) -> list[str]:
         return [str(attribute.value) for attribute in subject.get_attributes_for_oid(oid)]
@@ -114,7 +123,7 @@ def _of_certificate(pem: bytes) -> Identity:
         return Identity("", "".join(names[:1]), roles | {ADMIN})
     if not names or len(tenants) != 1 or not TENANT_PATTERN.fullmatch(tenants[0]):
         raise not_authenticated("tenant", "the certificate names no tenant (O), or not who it is for (CN)")
-    return Identity(tenants[0], names[0], roles)
+    return Identity(tenants[0], names[0], roles, certificate.not_valid_after_utc.timestamp())
 
 
 def _known(roles: Iterable[str]) -> frozenset[str]:

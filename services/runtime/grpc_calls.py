@@ -17,7 +17,7 @@ import structlog
 from google.protobuf.message import Message
 
 from milepost.errors.v1 import errors_pb2
-from runtime.authentication import Authentication
+from runtime.authentication import Authentication, require_valid_still
 from runtime.errors import CallRefused, FieldViolation, to_status
 from runtime.identity import serve_as
 from runtime.observed_calls import observed
@@ -163,8 +163,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: Context) -> AsyncIterator[Any]:
             with observed(method, context, stream=True):
                 try:
-                    serve_as(await self._authentication(method, context))
+                    who = await self._authentication(method, context)
+                    serve_as(who)
                     async for response in behaviour(_valid(request), context):
+                        require_valid_still(who)
                         yield response
                 except grpc.aio.AbortError:
                     raise

@@ -7,6 +7,7 @@ A task inherits the identity it was created under, so whatever is done for a cal
 """
 
 import contextlib
+import math
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ class Identity:
     of_tenant: str
     subject: str = ""
     roles: frozenset[str] = field(default_factory=frozenset)
+    until: float = math.inf
+    """When its proof is none any more, Unix time. Of our own services never: they prove themselves with each call."""
 
     @property
     def tenant(self) -> str:

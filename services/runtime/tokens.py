@@ -64,7 +64,8 @@ class Tokens:
         tenant = claims.get(self._settings.auth_tenant_claim)
         if not isinstance(tenant, str) or not TENANT_PATTERN.fullmatch(tenant):
             raise not_authenticated("tenant", "the token names no tenant, or one that is not 1 to 63 of a-z, 0-9 and -")
-        return Identity(tenant, str(claims["sub"])[:_MAX_SUBJECT], self._roles(claims))
+        until = float(claims["exp"]) + self._settings.auth_leeway_s
+        return Identity(tenant, str(claims["sub"])[:_MAX_SUBJECT], self._roles(claims), until)
 
     async def _users_claims(self, token: str, header: dict[str, Any]) -> dict[str, Any]:
         if header.get("alg") in _SHARED and self._settings.auth_shared_key is not None:

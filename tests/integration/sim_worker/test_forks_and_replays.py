@@ -132,7 +132,8 @@ async def test_interventions_given_with_a_fork_are_applied_at_its_very_step(stag
 
 async def test_a_fork_of_a_running_session_wakes_a_copy_and_leaves_the_parent_alone(stage: Rig) -> None:
     async with stage.worker("w-live"):
-        pace = CommandRequested(set_pace=SetPaceCommand(factor=60))
+        # Slow enough to be there still when its first copy is, on a busy machine too.
+        pace = CommandRequested(set_pace=SetPaceCommand(factor=20))
         of = await stage.create(spec(), pace, end_s=END_S)
         async with asyncio.timeout(30):
             while len(simulating(of)) < 2:

@@ -16,6 +16,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from guarded_stack import SERVICES_KEY, USERS_KEY, Guarded, token
 
+from milepost.credentials import Credentials
+from milepost.exceptions import Denied
 from milepost.session.v1.session_service_pb2 import ListSessionsRequest
 from runtime.auth_settings import AuthSettings
 from runtime.errors import CallRefused, reason_name
@@ -175,6 +177,21 @@ class Issuer:
     def token(self, **claims: Any) -> str:
         said = {"sub": "a", "exp": NOW + 3600, **claims}
         return jwt.encode(said, self._key, algorithm="ES256", headers={"kid": self._key_id})
+
+
+async def test_a_watch_ends_when_its_token_expires(guarded: Guarded) -> None:
+    async with guarded.connect(Credentials(token=token("a", tenant="brief"))) as client:
+        session = await client.sessions.create_demo(seed=1)
+    # Good for three seconds more: so far may clocks differ.
+    leeway_s = shared().auth_leeway_s
+    soon = token("a", tenant="brief", exp=int(time.time() - leeway_s) + 3)
+    async with guarded.connect(Credentials(token=soon)) as client:
+        items = aiter(client.events.watch(session.session_id))
+        assert await anext(items)
+        with pytest.raises(Denied) as refused:
+            async for _ in items:
+                pass
+    assert refused.value.metadata["rule"] == "expired"
 
 
 class Website:
