@@ -179,6 +179,7 @@ class Issuer:
         return jwt.encode(said, self._key, algorithm="ES256", headers={"kid": self._key_id})
 
 
+@pytest.mark.asyncio(loop_scope="session")
 async def test_a_watch_ends_when_its_token_expires(guarded: Guarded) -> None:
     async with guarded.connect(Credentials(token=token("a", tenant="brief"))) as client:
         session = await client.sessions.create_demo(seed=1)
