@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import io
+import os
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -245,3 +247,15 @@ async def test_before_services_that_ask_nobody_it_serves_this_machine_alone(tmp_
                 pass
         async with running_gateway(tmp_path, *open_to_all.addresses) as gateway, browsing_at(gateway) as page:
             assert (await page.call(LIST, ListSessionsRequest())).code == OK
+
+
+async def test_a_container_is_asked_whether_it_lives(gateway: str) -> None:
+    async def probe(listen: str) -> int:
+        environment = {**os.environ, "SERVICE": "gateway", "MILEPOST_LISTEN": listen}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "runtime.probe", env=environment, stderr=asyncio.subprocess.DEVNULL
+        )
+        return await process.wait()
+
+    assert await probe(gateway.removeprefix("http://")) == 0
+    assert await probe("0.0.0.0:1") == 1
