@@ -60,6 +60,8 @@ class Calls:
         metadata = tuple((name, headers[name]) for name in _PASSED_ON if name in headers)
         body = Body(receive)
         try:
+            if bad := [name for name, value in metadata if not value.isascii()]:
+                raise BadFrame(f"{', '.join(bad)} is not ASCII")
             deadline_s = timeout_s(headers.get("grpc-timeout", ""))
             call = await _begun(method, body, {"metadata": metadata, "timeout": deadline_s})
         except BadFrame as bad:
