@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { openAsBlob, readFileSync } from "node:fs";
 import { lstat, open, readdir } from "node:fs/promises";
 import { basename, dirname, extname, join } from "node:path";
+import type { SecureContextOptions } from "node:tls";
 
 import { Code, type Transport } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
@@ -15,6 +16,9 @@ import type { Scenario } from "./gen/milepost/scenario/v1/scenario_pb.js";
 import type { ScenarioSource, SourceFile, UploadOptions } from "./upload.js";
 
 export * from "./exports.js";
+
+/** The content of a PEM file. */
+export type Pem = string | Uint8Array;
 
 /** Where and as whom to connect. */
 export interface ConnectOptions extends Patience {
@@ -28,7 +32,7 @@ export interface ConnectOptions extends Patience {
    * Connect over TLS: authorities of the servers' certificates, and this client's own certificate (PEM); by default the
    * files that MILEPOST_TLS_CA, MILEPOST_TLS_CERT and MILEPOST_TLS_KEY name.
    */
-  readonly tls?: { readonly ca?: string | Buffer; readonly cert?: string | Buffer; readonly key?: string | Buffer };
+  readonly tls?: { readonly ca?: Pem; readonly cert?: Pem; readonly key?: Pem };
 }
 
 /** The servers permit a ping every 10 s; a dead peer is noticed within 20 s of an open call. */
@@ -112,7 +116,8 @@ function tlsFromEnvironment(): ConnectOptions["tls"] {
 
 function reach(address: string, tls: ConnectOptions["tls"]): { transport: Transport; sessions: Http2SessionManager } {
   const baseUrl = `${tls ? "https" : "http"}://${address}`;
-  const sessions = new Http2SessionManager(baseUrl, PING, tls);
+  const given = Object.entries(tls ?? {}).map(([name, pem]) => [name, Buffer.from(pem as Uint8Array)]);
+  const sessions = new Http2SessionManager(baseUrl, PING, Object.fromEntries(given) as SecureContextOptions);
   const limits = { readMaxBytes: MAX_MESSAGE_BYTES, writeMaxBytes: MAX_MESSAGE_BYTES };
   return { transport: createGrpcTransport({ baseUrl, sessionManager: sessions, ...limits }), sessions };
 }

@@ -60,6 +60,8 @@ class Calls:
         metadata = tuple((name, headers[name]) for name in _PASSED_ON if name in headers)
         body = Body(receive)
         try:
+            if bad := [name for name, value in metadata if not value.isascii()]:
+                raise BadFrame(f"{', '.join(bad)} is not ASCII")
             deadline_s = timeout_s(headers.get("grpc-timeout", ""))
             call = await _begun(method, body, {"metadata": metadata, "timeout": deadline_s})
         except BadFrame as bad:
@@ -130,8 +132,12 @@ class _Answer:
         """Send the head, so that the browser's client knows that the call was taken."""
         if not self._begun:
             self._begun = True
-            # No proxy on the way may wait for more before it passes anything on.
-            own = ((b"content-type", CONTENT_TYPE.encode()), (b"x-accel-buffering", b"no"))
+            # Nobody on the way may keep it, or wait for more before anything is passed on.
+            own = (
+                (b"content-type", CONTENT_TYPE.encode()),
+                (b"cache-control", b"no-store"),
+                (b"x-accel-buffering", b"no"),
+            )
             head = {"type": "http.response.start", "status": 200, "headers": [*own, *self._permission]}
             await self._send(head)
 

@@ -26,6 +26,8 @@ _COMPRESSED = 0x01
 _PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 _UNITS_S = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TIMEOUT_DIGITS = 8
+# As good as none, and no clock overflows, seconds.
+_LONGEST_S = 365 * 86400.0
 
 
 class BadFrame(Exception):
@@ -108,4 +110,4 @@ def timeout_s(header: str) -> float | None:
     digits, unit = header[:-1], header[-1]
     if unit not in _UNITS_S or not (digits.isascii() and digits.isdecimal()) or len(digits) > _TIMEOUT_DIGITS:
         raise BadFrame(f"no timeout: {header!r}")
-    return int(digits) * _UNITS_S[unit]
+    return min(int(digits) * _UNITS_S[unit], _LONGEST_S)

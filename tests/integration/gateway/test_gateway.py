@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import io
+import os
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -100,7 +102,11 @@ async def test_deadlines_are_passed_on(browser: Browser) -> None:
     assert answer.code == DEADLINE
     assert time.monotonic() - begin < 10
     await becomes(browser, session.session_id, 0)
-    assert (await browser.call(LIST, ListSessionsRequest(), grpc_timeout="soon")).code == INVALID
+    for wrong in ("soon", "1", "S", "-1S", "123456789S", "1²S"):
+        said = {**TYPE, **browser.headers, "grpc-timeout": wrong.encode()}
+        answer = await browser.http.post(f"/milepost.{LIST}", content=b"\0\0\0\0\0", headers=said)
+        assert trailers_of(answer.content[5:])["grpc-status"] == str(INVALID), wrong
+    assert (await browser.call(LIST, ListSessionsRequest(), grpc_timeout="99999999H")).code == OK
 
 
 @pytest.mark.parametrize(("said", "rule"), [("", "missing"), ("forged", "signature")])
@@ -113,6 +119,13 @@ async def test_who_calls_is_for_the_services_to_say(gateway: str, said: str, rul
         ):
             answer = await somebody.call(method, request)
             assert (answer.code, answer.info.metadata["rule"]) == (UNAUTHENTICATED, rule)
+
+
+async def test_a_token_that_is_no_text_is_refused_and_not_passed_on(gateway: str) -> None:
+    async with httpx.AsyncClient(base_url=gateway) as http:
+        said = {**TYPE, "authorization": b"Bearer \xe9"}
+        answer = await http.post(f"/milepost.{LIST}", content=b"\0\0\0\0\0", headers=said)
+    assert trailers_of(answer.content[5:])["grpc-status"] == str(INVALID)
 
 
 async def test_an_upload_is_one_body(browser: Browser) -> None:
@@ -245,3 +258,15 @@ async def test_before_services_that_ask_nobody_it_serves_this_machine_alone(tmp_
                 pass
         async with running_gateway(tmp_path, *open_to_all.addresses) as gateway, browsing_at(gateway) as page:
             assert (await page.call(LIST, ListSessionsRequest())).code == OK
+
+
+async def test_a_container_is_asked_whether_it_lives(gateway: str) -> None:
+    async def probe(listen: str) -> int:
+        environment = {**os.environ, "SERVICE": "gateway", "MILEPOST_LISTEN": listen}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "runtime.probe", env=environment, stderr=asyncio.subprocess.DEVNULL
+        )
+        return await process.wait()
+
+    assert await probe(gateway.removeprefix("http://")) == 0
+    assert await probe("0.0.0.0:1") == 1

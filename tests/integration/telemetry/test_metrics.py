@@ -19,7 +19,7 @@ DOCUMENT = ROOT / "docs" / "telemetry.md"
 NAME = re.compile(r"\bmilepost_[a-z0-9_]+")
 # What a name ends with says the unit; what counts things is named by them, in the plural.
 UNITS = ("_total", "_seconds", "_bytes", "_bytes_per_event", "_messages", "_position")
-THINGS = ("sessions", "slots", "workers", "watchers", "logs", "blobs", "streams")
+THINGS = ("sessions", "slots", "workers", "watchers", "logs", "blobs", "streams", "calls")
 YES_OR_NO = ("connected", "ingesting", "open")
 # Labels whose values have no bound.
 UNBOUNDED = {"session", "session_id", "tenant", "user"}
@@ -58,7 +58,7 @@ async def scraped(addresses: Iterable[str]) -> list[str]:
 
 
 async def test_everything_that_is_asked_for_is_exported_by_a_stack_and_everything_exported_is_explained(tmp_path):
-    async with running_stack(tmp_path / "stack") as stack:
+    async with running_stack(tmp_path / "stack", gateway=True) as stack:
         session = await stack.client.sessions.create_demo(seed=1, end_time_s=25_500)
         await stack.client.sessions.wait(session.session_id)
         pages = await scraped(stack.ready["metrics"].values())
