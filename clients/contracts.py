@@ -34,23 +34,29 @@ def make(out: Path, further: list[Path]) -> None:
     ]
     wanted = [name for name in sources if not name.startswith(INTERNAL)]
     out.parent.mkdir(parents=True, exist_ok=True)
+    draft = out.with_suffix(".draft")
     command = [
         "protoc",
         *(f"-I{root}" for root in (PROTOS, *further, next(iter(_proto.__path__)))),
         "--include_imports",
         "--include_source_info",
-        f"--descriptor_set_out={out}",
+        f"--descriptor_set_out={draft}",
         *wanted,
     ]
     if protoc.main(command) != 0:
         raise SystemExit("protoc refused the contracts")
-    files = FileDescriptorSet.FromString(out.read_bytes())
-    kept = [without_rules(file) for file in files.file if file.name != _RULES]
-    out.write_bytes(FileDescriptorSet(file=kept).SerializeToString(deterministic=True))
+    files = FileDescriptorSet.FromString(draft.read_bytes())
+    draft.unlink()
+    kept = FileDescriptorSet(file=[without_rules(file) for file in files.file if file.name != _RULES])
+    made = kept.SerializeToString(deterministic=True)
+    # What is as it was keeps its time: a build that asks for it has nothing to do.
+    if not out.exists() or out.read_bytes() != made:
+        out.write_bytes(made)
 
 
 def without_rules(file: FileDescriptorProto) -> FileDescriptorProto:
-    """The same file, with no rules of buf.validate in it."""
+    """The same file, with no rules of buf.validate in it, and a Java class per message."""
+    file.options.java_multiple_files = True
     if _RULES in file.dependency:
         file.dependency.remove(_RULES)
     for message in file.message_type:

@@ -147,19 +147,15 @@ void Client::try_again(const Bounds& bounds, std::optional<std::chrono::millisec
 session::v1::Session Client::create(const session::v1::SessionSpec& spec) {
   session::v1::CreateSessionRequest request;
   *request.mutable_spec() = spec;
-  return create(std::move(request));
+  return create(request);
 }
 
-session::v1::Session Client::create(session::v1::CreateSessionRequest request, const Bounds& bounds) {
-  if (request.request_id().empty()) {
-    request.set_request_id(new_request_id());
-  }
+session::v1::Session Client::create(const session::v1::CreateSessionRequest& request, const Bounds& bounds) {
   return call(&session::v1::SessionService::Stub::CreateSession, request, bounds).session();
 }
 
 session::v1::Session Client::create_demo(unsigned seed) {
   session::v1::CreateDemoSessionRequest request;
-  request.set_request_id(new_request_id());
   request.set_seed(seed);
   return call(&session::v1::SessionService::Stub::CreateDemoSession, request).session();
 }

@@ -38,11 +38,17 @@ class Client {
   ///
   ///     client.call(&SessionService::Stub::SuspendSession, request);
   ///
-  /// The contracts name effect, precondition and errors of each. Reads can be repeated as they are; a request that
-  /// creates or commands needs a `request_id` (`new_request_id`), the same in all tries.
+  /// The contracts name effect, precondition and errors of each. A request that has a `request_id` gets one unless it
+  /// brings its own, the same in all tries, so that a command is carried out once; give your own where a retry may come
+  /// from another process.
   template <class Stub, class Request, class Response>
   Response call(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
-                const std::type_identity_t<Request>& request, const Bounds& bounds = {}) {
+                std::type_identity_t<Request> request, const Bounds& bounds = {}) {
+    if constexpr (requires { request.set_request_id(std::string()); }) {
+      if (request.request_id().empty()) {
+        request.set_request_id(new_request_id());
+      }
+    }
     Response response;
     try_again(bounds, {}, [&](grpc::ClientContext& context) {
       response.Clear();
@@ -53,8 +59,8 @@ class Client {
 
   /// Creates a session and queues it. It is durable when this returns.
   session::v1::Session create(const session::v1::SessionSpec& spec);
-  /// As above, with all there is to say; a `request_id` is put in where there is none.
-  session::v1::Session create(session::v1::CreateSessionRequest request, const Bounds& bounds = {});
+  /// As above, with all there is to say.
+  session::v1::Session create(const session::v1::CreateSessionRequest& request, const Bounds& bounds = {});
   /// Creates a session of the bundled city and queues it.
   session::v1::Session create_demo(unsigned seed);
   /// Waits for the session's end, however long and however often it is suspended; the FULL session then.

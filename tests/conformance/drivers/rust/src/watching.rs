@@ -34,7 +34,10 @@ async fn follow(client: &Milepost, wish: pb::Watch, seen: &mut pb::Watched) -> R
                 if wish.report_events {
                     seen.events.push(*event);
                 }
-                sleep(wish.pause_per_event.map_or(Duration::ZERO, length)).await;
+                // A sleep of no time at all takes a millisecond.
+                if let Some(pause) = wish.pause_per_event {
+                    sleep(length(pause)).await;
+                }
                 let count = seen.seqs.len() as i64;
                 if count == wish.pause_after_events {
                     sleep(wish.pause.map_or(Duration::ZERO, length)).await;
