@@ -83,11 +83,11 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
         sessions, scenarios, lag = Sessions(engine), Scenarios(engine), ProjectionLag()
         orders = WorkOrders(js, lease_s=settings.lease_s)
         limits = UploadLimits(max_total_bytes=settings.upload_max_bytes)
-        begin = BeginLog(js, sessions, Admission(js))
+        fleet, reader = Fleet(broker), LogReader(store, js)
+        begin = BeginLog(js, reader, sessions, Admission(js))
         quotas = Quotas(engine, sessions)
         place = PlaceOrders(orders, sessions, quotas)
         create = CreateSession(begin, sessions, scenarios, place, settings.pool)
-        fleet, reader = Fleet(broker), LogReader(store, js)
         await fleet.listen()
         verbs = Verbs.of(
             AppendCommand(js, reader, sessions, place),

@@ -15,6 +15,7 @@ from runtime.errors import CallRefused
 from session_api.application.admission import Admission
 from session_api.gateways.sessions_sql import Sessions
 from session_log.codec import BatchHeaders, LogMessage, events, record
+from session_log.reader import LogReader, UnknownSession
 from session_log.writer import LogFull, LogWriter, LostRace, Place
 
 
@@ -23,6 +24,7 @@ class BeginLog:
     """The acknowledgement is the commit: from then on the session survives any crash."""
 
     js: JetStreamContext
+    reader: LogReader
     sessions: Sessions
     admission: Admission
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
@@ -38,25 +40,25 @@ class BeginLog:
 
         Raises CallRefused: SESSION_EXISTS, LOG_FULL.
         """
-        first = await self._append(tenant, session_id, created, others)
-        if isinstance(first, CallRefused):
-            raise first
-        await self.sessions.apply([(tenant, event) for event in first])
-        return first[0].session_created
+        begun = await self._append(tenant, session_id, created, others)
+        if isinstance(begun, CallRefused):
+            raise begun
+        await self.sessions.apply([(tenant, event) for event in begun.appended])
+        return begun.created
 
     async def many(
         self, tenant: str, sessions: Sequence[tuple[str, SessionCreated]]
     ) -> list[SessionCreated | CallRefused]:
         """As one session (id, first event) after the other; all appends are under way at once."""
         begun = await asyncio.gather(*(self._append(tenant, name, created) for name, created in sessions))
-        applied = [(tenant, event) for first in begun if not isinstance(first, CallRefused) for event in first]
+        applied = [(tenant, event) for one in begun if not isinstance(one, CallRefused) for event in one.appended]
         if applied:
             await self.sessions.apply(applied)
-        return [first if isinstance(first, CallRefused) else first[0].session_created for first in begun]
+        return [one if isinstance(one, CallRefused) else one.created for one in begun]
 
     async def _append(
         self, tenant: str, session_id: str, created: SessionCreated, others: Sequence[Record] = ()
-    ) -> list[Event] | CallRefused:
+    ) -> "_Begun | CallRefused":
         """The log's first events, that are this request's."""
         nonce, now = uuid.uuid4().hex, self.clock()
         records = [record(created), *others]
@@ -66,14 +68,31 @@ class BeginLog:
         except LogFull:
             return self.admission.log_full()
         except LostRace as lost:
-            message = lost.newer[0] if lost.newer else None
-        else:
-            headers = BatchHeaders(first_seq=1, run=1, attempt=0, nonce=nonce, record_time=now)
-            message = LogMessage(place.stream_seq, headers, EventBatch(records=records))
-        first = list(events(session_id, message)) if message is not None else []
-        if not first or first[0].session_created.request_id != created.request_id:
-            return session_exists(session_id)
-        return first
+            begun = await self._there(tenant, session_id, lost)
+            same = begun is not None and begun.created.request_id == created.request_id
+            return begun if begun is not None and same else session_exists(session_id)
+        headers = BatchHeaders(first_seq=1, run=1, attempt=0, nonce=nonce, record_time=now)
+        message = LogMessage(place.stream_seq, headers, EventBatch(records=records))
+        return _Begun(created, list(events(session_id, message)))
+
+    async def _there(self, tenant: str, session_id: str, lost: LostRace) -> "_Begun | None":
+        """What stands there; None when that is gone in the meantime."""
+        if lost.newer and lost.newer[0].headers.first_seq == 1:
+            first = list(events(session_id, lost.newer[0]))
+            return _Begun(first[0].session_created, first)
+        try:
+            # It began so long ago that the broker has let go of its beginning (R4).
+            return _Begun((await self.reader.read(tenant, session_id)).created, [])
+        except UnknownSession:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A log's first event, and what is to be told of its first batch."""
+
+    created: SessionCreated
+    appended: list[Event]
 
 
 def session_exists(session_id: str) -> CallRefused:
