@@ -27,7 +27,7 @@ import {
 } from "./gen/milepost/session/v1/session_service_pb.js";
 import { parseNetwork, type Network } from "./network.js";
 import { upload, type ScenarioSource, type UploadOptions } from "./upload.js";
-import { watch, watchAll, type FollowOptions, type WatchItem, type WatchOptions } from "./watch.js";
+import { watch, watchAll, type FollowOptions, type WatchItem, type WatchOptions, type WatchPatience } from "./watch.js";
 
 /** Patience of a client; ms. */
 export interface Patience {
@@ -75,11 +75,11 @@ export class Milepost {
   readonly events: Client<typeof EventService>;
   /** Files by content; `upload` and `download` are below. */
   readonly blobs: Client<typeof BlobService>;
-  readonly #platform: Platform & { readonly retryForMs: number; readonly silenceMs: number };
+  readonly #platform: Platform & WatchPatience;
 
   constructor(platform: Platform) {
     const { retryForMs = RETRY_FOR_MS, silenceMs = SILENCE_MS, token } = platform;
-    this.#platform = { ...platform, retryForMs, silenceMs };
+    this.#platform = { ...platform, retryForMs, silenceMs, renewsToken: typeof token === "function" };
     const api = careful(platform.sessionApi, retryForMs, token);
     const store = careful(platform.eventStore, retryForMs, token);
     this.sessions = createClient(SessionService, api);

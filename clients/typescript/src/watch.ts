@@ -64,6 +64,8 @@ export interface WatchOptions extends FollowOptions {
 export interface WatchPatience {
   readonly silenceMs: number;
   readonly retryForMs: number;
+  /** Tokens are asked for anew: a watch whose token has expired goes on with the next one. */
+  readonly renewsToken: boolean;
 }
 
 /**
@@ -120,7 +122,7 @@ export async function* watchAll(
 async function* following<T>(
   open: (signal: AbortSignal) => AsyncIterable<T>,
   { signal, onReconnect }: FollowOptions,
-  { silenceMs, retryForMs }: WatchPatience,
+  { silenceMs, retryForMs, renewsToken }: WatchPatience,
 ): AsyncGenerator<T, void, undefined> {
   const backoff = new Backoff(retryForMs);
   for (;;) {
@@ -129,8 +131,10 @@ async function* following<T>(
     const onAbort = () => connection.abort(signal?.reason);
     signal?.addEventListener("abort", onAbort, { once: true });
     let error: MilepostError;
+    let taken = false;
     try {
       for await (const message of heard(open(connection.signal), silenceMs)) {
+        taken = true;
         yield message;
         // From now on, not from when it came: a slow reader is no silent server.
         backoff.succeeded();
@@ -142,7 +146,9 @@ async function* following<T>(
       signal?.removeEventListener("abort", onAbort);
       connection.abort();
     }
-    if (error.code !== Code.Unavailable) throw error;
+    // A token that was taken and has expired since: the next one will do.
+    const expired = renewsToken && taken && error.code === Code.Unauthenticated;
+    if (error.code !== Code.Unavailable && !expired) throw error;
     await backoff.wait(error, signal);
     onReconnect?.(error);
   }
