@@ -22,7 +22,9 @@ function route(): void {
   const sessionId = decodeURIComponent(location.hash.slice(1));
   shown.abort();
   shown = new AbortController();
-  element("session").hidden = !sessionId;
+  forgetTrouble("session");
+  // Until there is something to show of this one.
+  element("session").hidden = true;
   element("nothing").hidden = Boolean(sessionId);
   markCurrent();
   if (sessionId) void showSession(milepost, map, sessionId, shown.signal);
@@ -41,9 +43,9 @@ async function list(): Promise<void> {
     element("sessions").replaceChildren(...sessions.map(entry));
     element("no-sessions").hidden = sessions.length > 0;
     markCurrent();
-    forgetTrouble();
+    forgetTrouble("sessions");
   } catch (thrown) {
-    reportTrouble(thrown);
+    reportTrouble("sessions", thrown);
   }
 }
 
@@ -73,7 +75,7 @@ async function runDemo(): Promise<void> {
 element("demo").addEventListener("click", ({ currentTarget }) => {
   const button = currentTarget as HTMLButtonElement;
   button.disabled = true;
-  void runDemo().catch(reportTrouble).finally(() => (button.disabled = false));
+  void runDemo().catch((thrown: unknown) => reportTrouble("session", thrown)).finally(() => (button.disabled = false));
 });
 element("fit").addEventListener("click", () => map.fit());
 element<HTMLFormElement>("sign-in").addEventListener("submit", (event) => {

@@ -1,6 +1,6 @@
 /** Pieces of the page that several of its parts write to. */
 
-import { Code, errorFrom, SessionState } from "milepost";
+import { Code, errorFrom, type MilepostError, SessionState } from "milepost";
 
 /** An element of index.html. */
 export function element<T extends HTMLElement = HTMLElement>(id: string): T {
@@ -21,17 +21,24 @@ export function simulatedTime(seconds: number): string {
   return parts.map((part) => String(Math.floor(part)).padStart(2, "0")).join(":");
 }
 
+/** What went wrong, by what it is about: each goes when its own part works again. */
+const troubles = new Map<"sessions" | "session", MilepostError>();
+
 /** Tell what went wrong; where it is that nobody knows who asks, ask. */
-export function reportTrouble(thrown: unknown): void {
-  const error = errorFrom(thrown);
-  element("sign-in").hidden = error.code !== Code.Unauthenticated;
-  const trouble = element("trouble");
-  trouble.hidden = false;
-  trouble.textContent = error.code === Code.Unauthenticated ? "Sign in to see your sessions." : `${error}`;
+export function reportTrouble(about: "sessions" | "session", thrown: unknown): void {
+  troubles.set(about, errorFrom(thrown));
+  tellTroubles();
 }
 
 /** What was told is over. */
-export function forgetTrouble(): void {
-  element("trouble").hidden = true;
-  element("sign-in").hidden = true;
+export function forgetTrouble(about: "sessions" | "session"): void {
+  if (troubles.delete(about)) tellTroubles();
+}
+
+function tellTroubles(): void {
+  const stranger = [...troubles.values()].some(({ code }) => code === Code.Unauthenticated);
+  const told = [...troubles.values()].map(({ reason, message }) => `${message} (${reason})`);
+  element("sign-in").hidden = !stranger;
+  element("trouble").hidden = told.length === 0;
+  element("trouble").textContent = stranger ? "Sign in to see your sessions." : told.join("; ");
 }

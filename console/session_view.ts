@@ -24,6 +24,8 @@ export async function showSession(
 ): Promise<void> {
   try {
     const { session } = await milepost.sessions.getSession({ sessionId, view: View.FULL }, { signal });
+    if (signal.aborted) return;
+    element("session").hidden = false;
     tell(session!);
     map.show(undefined);
     // The vehicles do not wait for the network, nor the network for them.
@@ -32,7 +34,7 @@ export async function showSession(
       follow(milepost, map, session!, signal),
     ]);
   } catch (thrown) {
-    if (!signal.aborted) reportTrouble(thrown);
+    if (!signal.aborted) reportTrouble("session", thrown);
   }
 }
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 
 from browser import Tab, browsing
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.slow
 
 CONSOLE = Path(__file__).parents[2] / "services" / "gateway" / "console"
 PATIENCE_S = 60.0
+KEY = "the key that tokens of users are signed with"
 # What stands on a canvas, as the page itself knows it: coloured pixels, and how many of those above lie on a road.
 PIXELS = """(() => {
   const drawn = (id) => {
@@ -86,7 +88,31 @@ async def test_the_console_lists_sessions_and_draws_one_live_on_its_network(tmp_
         await until(tab, "document.getElementById('map').dataset.live === 'ended'")
         await until(tab, "document.querySelector('#sessions .state').textContent === 'cancelled'")
         assert (await tab.look(PIXELS))["car"] == 0
+
+        # An address that leads nowhere says so, and shows nothing of the one before.
+        await tab.look("location.hash = '#nobody'")
+        await until(tab, "document.getElementById('trouble').textContent.includes('SESSION_NOT_FOUND')")
+        assert await tab.look("document.getElementById('session').hidden")
         # What Chromium says of our own looking at pixels, and of the gateway's death, is no fault of the page.
         expected = ("willReadFrequently", "net::ERR_")
         assert [said for said in tab.complaints if not any(words in said for words in expected)] == []
         assert all(address.startswith((gateway, "data:")) for address in tab.requests)
+
+
+async def test_the_console_asks_strangers_for_a_token(tmp_path: Path) -> None:
+    if not (CONSOLE / "index.html").exists():
+        pytest.skip("the console is not built here: make console")
+    environment = {"MILEPOST_AUTH_SHARED_KEY": KEY}
+    async with (
+        running_stack(tmp_path / "stack", gateway=True, environment=environment) as stack,
+        browsing(tmp_path) as tab,
+    ):
+        await tab.visit(f"http://{stack.ready['gateway']}")
+        await until(tab, "!document.getElementById('sign-in').hidden")
+        said = {"sub": "ada", "tenant": "north", "exp": int(time.time()) + 600}
+        token = jwt.encode(said, KEY, algorithm="HS256")
+        await tab.look(f"document.querySelector('[name=token]').value = '{token}'")
+        await tab.look("document.querySelector('#sign-in button').click()")
+        await until(tab, "!document.getElementById('no-sessions').hidden")
+        assert await tab.look("document.getElementById('sign-in').hidden")
+        assert await tab.look("document.getElementById('trouble').hidden")
