@@ -77,10 +77,10 @@ def _golden() -> dict[str, Message]:
         "not_a_number": pb.Golden(
             float_value=math.nan,
             double_value=math.nan,
-            double_list=[math.nan, math.inf, -math.inf, -0.0, 0.0, 5e-324, 0.1 + 0.2, 2.2250738585072014e-308],
+            double_list=[math.nan, math.inf, -math.inf, 0.0, 5e-324, 0.1 + 0.2, 2.2250738585072014e-308],
         ),
         "infinite": pb.Golden(float_value=-math.inf, double_value=math.inf),
-        "minus_zero": pb.Golden(float_value=-0.0, double_value=-0.0),
+        "minus_zero": pb.Golden(float_value=-0.0, double_value=-0.0, double_list=[-0.0]),
         "smallest": pb.Golden(float_value=1e-45, double_value=5e-324, duration_value=Duration(nanos=-1)),
         "words": pb.Golden(
             string_value=WORDS,

@@ -28,6 +28,9 @@ class Cell:
     why: str = ""
 
 
+PASSED = Cell(PASS)
+
+
 @dataclass
 class Cast:
     """The drivers that are there, by stack and language; started when they are first needed."""
@@ -64,7 +67,9 @@ async def play(case: Case, languages: list[Language], stage: Stage, cast: Cast) 
         tasks = {it.folder: group.create_task(_one(case, it, stage, cast, made)) for it in languages}
         if case.meanwhile:
             group.create_task(_faults(case, stage, made, tasks))
-    return {name: task.result() for name, task in tasks.items()}
+    cells = {name: task.result() for name, task in tasks.items()}
+    limited = {name: Cell(NONE, why) for name, why in case.limits.items() if cells.get(name, PASSED).verdict == FAIL}
+    return cells | limited
 
 
 async def _faults(case: Case, stage: Stage, made: dict[str, Any], tasks: dict[str, asyncio.Task[Cell]]) -> None:

@@ -11,6 +11,8 @@ WatchStream::WatchStream(event::v1::EventService::Stub& stub, const event::v1::W
     : request_(request) {
   prepare(context_);
   stub.async()->WatchEvents(&context_, &request_, this);
+  // Until a read has failed: a read must not be asked for of a call that is done, and gone with it.
+  AddHold();
   StartCall();
 }
 
@@ -18,10 +20,14 @@ WatchStream::~WatchStream() {
   context_.TryCancel();
   std::unique_lock lock(mutex_);
   // A read that was never asked for would keep the call open.
-  if (!reading_ && !done_) {
-    reading_ = true;
+  if (held_) {
+    held_ = false;
+    bool ask = !reading_;
     lock.unlock();
-    StartRead(&message_);
+    if (ask) {
+      StartRead(&message_);
+    }
+    RemoveHold();
     lock.lock();
   }
   changed_.wait(lock, [this] { return done_; });
@@ -29,7 +35,7 @@ WatchStream::~WatchStream() {
 
 WatchStream::Heard WatchStream::hear(Clock::time_point until, const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
-  if (!reading_ && !done_) {
+  if (!reading_ && held_) {
     reading_ = true;
     lock.unlock();
     StartRead(&message_);
@@ -47,10 +53,15 @@ WatchStream::Heard WatchStream::hear(Clock::time_point until, const std::stop_to
 }
 
 void WatchStream::OnReadDone(bool ok) {
-  std::lock_guard lock(mutex_);
-  // After a read that failed comes OnDone.
+  std::unique_lock lock(mutex_);
   read_ = ok;
   changed_.notify_all();
+  if (!ok && held_) {
+    held_ = false;
+    lock.unlock();
+    // OnDone comes now.
+    RemoveHold();
+  }
 }
 
 void WatchStream::OnDone(const grpc::Status& status) {

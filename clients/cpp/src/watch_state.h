@@ -41,6 +41,7 @@ class WatchStream : public grpc::ClientReadReactor<event::v1::WatchEventsRespons
   grpc::Status status_;
   std::mutex mutex_;
   std::condition_variable_any changed_;
+  bool held_ = true;
   bool reading_ = false;
   bool read_ = false;
   bool done_ = false;
