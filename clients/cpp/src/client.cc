@@ -27,6 +27,8 @@ constexpr auto kLastTry = 5s;
 constexpr auto kUploadTimeout = 1h;
 // The servers' limit on one message, either way.
 constexpr int kMaxMessageBytes = 4 * 1024 * 1024;
+// What may be on its way to a reader.
+constexpr int kWindowBytes = 1024 * 1024;
 
 std::string contents(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -52,6 +54,11 @@ std::shared_ptr<grpc::Channel> open(const std::string& address, const Options& o
   // A dead peer is noticed within 20 s of an open call; the servers permit a ping every 10 s.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 15'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5'000);
+  // A watch sends nothing but pings, and after two of them gRPC would stop looking. It has one under way at a time: a
+  // probe of the bandwidth that is never answered would keep the one that looks for a dead peer waiting for ever.
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kWindowBytes);
   // A server that is restarted is back within seconds; gRPC's default waits up to two minutes to look for it.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5'000);
