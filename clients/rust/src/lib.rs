@@ -4,6 +4,9 @@
 //! `protos/`, whose comments are the specification. What generation cannot give stands in here: calls that are tried
 //! again, a [`Watch`] that goes on over any number of connections, uploads, and typed [`Error`]s.
 
+// An error is read by people, seldom: that it is large costs nothing. tonic's own Status is.
+#![allow(clippy::result_large_err)]
+
 mod calls;
 mod client;
 mod connect_options;
