@@ -1,6 +1,7 @@
 """Runs the conformance cases in the languages that are there and prints a table.
 
     PYTHONPATH=tests:clients python -m conformance [--language go …] [--case 'cancel' …] [--no-build] [--list]
+    PYTHONPATH=tests:clients python -m conformance --no-build --failed
 
 Exit code 1 when a cell fails.
 """
@@ -28,6 +29,9 @@ from conformance.play import FAIL, Cast, Cell, play
 from conformance.scenes import known_to_all
 from conformance.stacks import Stages
 
+# Names of the cases that failed, one a line.
+FAILED = Path(".conformance-failed")
+
 
 def main() -> None:
     """The command line."""
@@ -35,8 +39,11 @@ def main() -> None:
     parser.add_argument("--language", action="append", default=[], help="by its folder in clients/; all unless said")
     parser.add_argument("--case", action="append", default=[], help="pattern of case names; all unless said")
     parser.add_argument("--no-build", action="store_true", help="use the drivers as they are")
+    parser.add_argument("--failed", action="store_true", help="only the cases that failed the last time")
     parser.add_argument("--list", action="store_true", help="only tell the cases")
     given = parser.parse_args()
+    if given.failed:
+        given.case = [f"^{re.escape(name)}$" for name in FAILED.read_text().splitlines()]
     cases = [case for case in read() if not given.case or any(re.search(it, case.name) for it in given.case)]
     if given.list:
         print("\n".join(f"{case.name}: {case.about}" for case in cases))
@@ -49,6 +56,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
         rows = asyncio.run(run(cases, there, broken, Path(folder), with_examples=with_examples))
     print(table.text(rows, {it.folder: it.name for it in there}, missing))
+    FAILED.write_text("\n".join(name for name, cells in rows.items() if table.failed({name: cells})))
     sys.exit(1 if table.failed(rows) or not rows else 0)
 
 
