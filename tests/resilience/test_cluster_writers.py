@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from cluster import SESSIONS, running_brokers
 from milepost.event.v1.event_pb2 import IntervalClosed
 from runtime.broker import connect, disconnect, ensure_streams, jetstream
@@ -40,6 +42,7 @@ async def test_of_many_who_append_at_the_same_place_one_wins_and_the_others_lear
         await disconnect(client)
 
 
+@pytest.mark.slow
 async def test_no_append_is_lost_doubled_or_refused_when_the_leader_of_the_logs_is_lost_with_its_disk(
     tmp_path: Path,
 ) -> None:

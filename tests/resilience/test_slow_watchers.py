@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import grpc
+import pytest
 from nats.js import JetStreamContext
 
 from broker import Broker
@@ -20,6 +21,7 @@ STANDING = 20
 COST_BYTES = 1 * MIB
 
 
+@pytest.mark.slow
 async def test_a_watcher_that_stops_reading_costs_bounded_memory_and_loses_nothing(
     js: JetStreamContext, broker: Broker, tmp_path: Path
 ) -> None:

@@ -89,6 +89,7 @@ async def test_a_suspended_session_goes_on_and_one_that_ended_is_resumed_and_res
     assert session_id not in [session["session_id"] for session in listed.json["sessions"]]
 
 
+@pytest.mark.slow
 async def test_places_are_gone_back_to_and_forked_at(milepost, city, tmp_path):
     change = tmp_path / "more.json"
     change.write_text(json.dumps([{"scale_demand": {"factor": 2}}]))

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from scenario.demo import CONFIG, demo_directory
 from scenario.demo.make_city import make_city
 from scenario.inspect import inspect
@@ -71,6 +73,7 @@ def test_another_seed_drives_differently(prepared: Prepared, sumo: Sumo, tmp_pat
     assert seen[0] != seen[1]
 
 
+@pytest.mark.slow
 def test_the_demo_city_is_clean_and_busy_and_never_stuck(prepared: Prepared, sumo: Sumo) -> None:
     inspection = inspect(demo_directory(), CONFIG)
     assert inspection.scene is not None

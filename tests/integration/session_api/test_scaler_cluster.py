@@ -20,6 +20,7 @@ POOL = "p"
 PATIENCE_S = 60.0
 
 
+@pytest.mark.slow
 async def test_without_a_leader_the_load_is_not_known_and_with_one_it_is_what_it_was(tmp_path: Path) -> None:
     async with running_brokers(tmp_path / "brokers") as brokers, asyncio.timeout(2 * PATIENCE_S):
         client = await connect(brokers.url, name="test", appends=True)

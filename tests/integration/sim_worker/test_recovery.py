@@ -282,6 +282,7 @@ async def test_a_session_beyond_its_wall_time_fails_saying_so(stage: Rig) -> Non
     assert "wall" in failure.message
 
 
+@pytest.mark.slow
 async def test_memory_pressure_suspends_the_largest_session_and_closes_the_worker(stage: Rig) -> None:
     # More than any machine has: there is always pressure.
     async with stage.worker("w-full", min_memory_mib=1 << 40):

@@ -97,6 +97,7 @@ async def test_a_missing_and_a_corrupt_state_file_are_told_and_the_origin_is_exa
         assert log[-1].HasField("session_completed")
 
 
+@pytest.mark.slow
 async def test_a_state_file_of_another_build_and_one_that_does_not_load_are_not_used(stage: Rig) -> None:
     async with stage.worker("w-foreign"):
         session_id, made = await checkpointed(stage)
