@@ -225,7 +225,7 @@ async def _past_of_the_ended(town: _Town) -> None:
     session = await town.client.sessions.wait((await town.session(end_time_s=PAST_S + 50.0)).session_id)
     ours: list[float] = []
     bare: list[float] = []
-    for until_s in (PAST_S, PAST_S + 10.0, PAST_S + 20.0):
+    for until_s in (PAST_S + 5.0 * number for number in range(PLACES)):
         ours.append(await _state_s(town.client, session.session_id, until_s))
         bare.append(await binary_process_s(session, town.scenario, until_s=until_s))
     told(f"state at {PAST_S:g} s of an ended session, by replay", in_s(ours))
