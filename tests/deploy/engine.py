@@ -22,8 +22,8 @@ from milepost.up.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "deploy" / "compose.yaml"
-SERVICES = ("session_api", "event_store", "sim_worker")
-# What Debian's package of the engine is and needs; .ci/run installs them where it may.
+SERVICES = ("session_api", "event_store", "sim_worker", "gateway")
+# What Debian's package of the engine is and needs.
 PROGRAMS = ("podman", "podman-compose", "runc", "aardvark-dns", "iptables", "mmdebstrap")
 # Names another base; anything that `FROM` takes.
 BASE_VARIABLE = "MILEPOST_TEST_BASE"
@@ -43,7 +43,7 @@ class Engine:
     def __init__(self, folder: Path) -> None:
         missing = [name for name in PROGRAMS if shutil.which(name, path=f"{os.environ['PATH']}:{_LIBEXEC}") is None]
         if missing or os.geteuid() != 0:
-            pytest.skip(f"no container engine: {', '.join(missing) or 'root'} needed (see .ci/run)")
+            pytest.skip(f"no container engine: {', '.join(missing) or 'root'} needed (Debian packages)")
         settings = folder / "containers.conf"
         # crun, the default, refuses machines whose control groups are of both versions.
         settings.write_text(
