@@ -1,6 +1,7 @@
 """ForkSession: a new log that begins with another's past."""
 
 import asyncio
+import math
 import uuid
 from typing import Any
 
@@ -174,3 +175,16 @@ async def test_a_fork_that_cannot_be_leaves_nothing_behind(api: Api) -> None:
     waiting = await api.create()
     refused = await refusal(api.sessions.ForkSession(pb.ForkSessionRequest(session_id=waiting.session_id)))
     assert (refused.reason, refused.metadata["from"]) == ("INVALID_TRANSITION", "PENDING")
+
+
+@pytest.mark.parametrize("time_s", [math.inf, -math.inf, math.nan])
+async def test_a_place_in_the_past_has_a_time_that_is_a_number(api: Api, time_s: float) -> None:
+    worker = await api.running(20)
+    where = {"session_id": worker.session_id, "sim_time_s": time_s}
+    for call in (
+        api.sessions.ForkSession(pb.ForkSessionRequest(**where)),
+        api.sessions.RollbackSession(pb.RollbackSessionRequest(**where)),
+        api.sessions.GetSessionState(pb.GetSessionStateRequest(**where)),
+    ):
+        refused = await refusal(call)
+        assert (refused.reason, refused.fields) == ("FIELD_INVALID", ["sim_time_s"])
