@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from test_every_call import TINY, belongings
 
+from milepost.admin.v1 import admin_service_pb2 as admin
 from milepost.scenario.v1 import scenario_service_pb2 as scenario
 from milepost.session.v1 import session_service_pb2 as session
 from milepost.session.v1.session_pb2 import SessionSpec
@@ -109,8 +110,7 @@ async def test_every_rpc_bears_much_nonsense(guarded: Guarded, name: str, data: 
 @often(8)
 @given(data=st.data())
 async def test_a_bundle_that_was_tampered_with_is_refused_or_taken(guarded: Guarded, data: st.DataObject) -> None:
-    # Whose quota nonsense has not changed.
-    await bear_bundle(guarded.caller(), data.draw(bundles()))
+    await bear_bundle(await with_no_quota(guarded), data.draw(bundles()))
 
 
 @pytest.mark.long
@@ -118,8 +118,14 @@ async def test_a_bundle_that_was_tampered_with_is_refused_or_taken(guarded: Guar
 @often(400)
 @given(data=st.data())
 async def test_many_bundles_that_were_tampered_with_are_refused_or_taken(guarded: Guarded, data: st.DataObject) -> None:
-    # Whose quota nonsense has not changed.
-    await bear_bundle(guarded.caller(), data.draw(bundles()))
+    await bear_bundle(await with_no_quota(guarded), data.draw(bundles()))
+
+
+async def with_no_quota(guarded: Guarded) -> Caller:
+    """Somebody new; nonsense may have changed what everybody may do."""
+    everybody = admin.SetQuotaRequest(quota=admin.Quota())
+    await guarded.caller("root", roles=["admin"]).call("SessionAdminService.SetQuota", everybody)
+    return guarded.caller()
 
 
 async def bear_bundle(caller: Caller, bundle: bytes) -> None:
