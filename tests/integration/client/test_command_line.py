@@ -120,6 +120,7 @@ async def test_without_a_server_a_command_says_how_to_start_one(city):
     assert err.decode() == "error: no server answers at 127.0.0.1:1; start one with: milepost up\n"
 
 
+@pytest.mark.slow
 async def test_who_runs_the_server_looks_after_what_is_kept(milepost, city):
     ran = await milepost("run", city, "--output", "json")
     session_id = ran.json["session_id"]

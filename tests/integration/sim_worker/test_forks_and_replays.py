@@ -111,6 +111,7 @@ async def test_a_fork_without_changes_equals_its_parent_from_there_on(stage: Rig
             assert intervals(child)[0] > step
 
 
+@pytest.mark.slow
 async def test_a_fork_whose_past_comes_out_differently_fails_and_writes_no_interval(stage: Rig) -> None:
     async with stage.worker("w-wrong"):
         of, log = await parent(stage)
@@ -148,6 +149,7 @@ async def test_a_fork_of_a_running_session_wakes_a_copy_and_leaves_the_parent_al
     assert not any(event.HasField("start_rejected") for event in child)
 
 
+@pytest.mark.slow
 async def test_the_state_at_a_past_time_is_that_of_the_run(stage: Rig) -> None:
     async with stage.worker("w-state"):
         of, log = await parent(stage)

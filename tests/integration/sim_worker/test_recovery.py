@@ -158,6 +158,7 @@ async def test_a_worker_told_to_stop_hands_over_and_the_next_goes_on(stage: Rig,
     assert simulated(log) == expected
 
 
+@pytest.mark.slow
 async def test_stepping_pauses_and_a_new_attempt_stands_where_the_old_one_stood(stage: Rig, undisturbed: dict) -> None:  # type: ignore[type-arg]
     expected = await reference(stage, undisturbed)
     async with stage.worker("w-step"):
@@ -196,6 +197,7 @@ async def test_a_session_suspended_while_it_stood_stands_again_and_moves_on_when
     assert log[-1].HasField("session_completed")
 
 
+@pytest.mark.slow
 async def test_a_rollback_is_a_new_run_that_continues_the_old_one(stage: Rig, undisturbed: dict) -> None:  # type: ignore[type-arg]
     expected = await reference(stage, undisturbed)
     async with stage.worker("w-back"):
@@ -260,6 +262,7 @@ async def test_a_session_that_stands_is_not_given_up_however_often_its_process_i
     assert log[-1].HasField("session_completed")
 
 
+@pytest.mark.slow
 async def test_checkpoints_on_schedule_stand_where_the_schedule_says_and_only_the_last_are_kept(stage: Rig) -> None:
     policy = CheckpointPolicy(every_sim_s=60, keep_last=3)
     async with stage.worker("w-schedule"):
@@ -272,6 +275,7 @@ async def test_checkpoints_on_schedule_stand_where_the_schedule_says_and_only_th
     await at_rest(session_id)
 
 
+@pytest.mark.slow
 async def test_a_session_beyond_its_wall_time_fails_saying_so(stage: Rig) -> None:
     spec = SessionSpec(seed=3, start_paused=True, limits=Limits(wall_time_s=1.0))
     async with stage.worker("w-limit"):

@@ -129,6 +129,7 @@ async def test_a_state_file_is_written_while_the_simulation_goes_on(stage: Rig) 
         await stage.until(session_id, ended)
 
 
+@pytest.mark.slow
 async def test_a_state_file_waits_for_a_store_that_is_away_and_costs_its_session_nothing(
     stage: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
