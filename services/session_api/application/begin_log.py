@@ -69,8 +69,9 @@ class BeginLog:
             return self.admission.log_full()
         except LostRace as lost:
             begun = await self._there(tenant, session_id, lost)
-            same = begun is not None and begun.created.request_id == created.request_id
-            return begun if begun is not None and same else session_exists(session_id)
+            if begun is None or begun.created.request_id != created.request_id:
+                return session_exists(session_id)
+            return begun
         headers = BatchHeaders(first_seq=1, run=1, attempt=0, nonce=nonce, record_time=now)
         message = LogMessage(place.stream_seq, headers, EventBatch(records=records))
         return _Begun(created, list(events(session_id, message)))

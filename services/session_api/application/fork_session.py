@@ -90,10 +90,8 @@ class ForkSession:
             past = await self._fork_past(log, place)
             created, others = self._created(caller, request, log, place, past)
             wanted = request.new_session_id or session_id(self.append.clock(), os.urandom(RANDOM_BYTES))
-            noted, _ = await asyncio.gather(
-                self.append.sessions.remember(caller.tenant, Asked(caller.request_id, wanted, digest)),
-                self._store_past(past),
-            )
+            await self._store_past(past)
+            noted = await self.append.sessions.remember(caller.tenant, Asked(caller.request_id, wanted, digest))
             if isinstance(noted, OverQuota):
                 raise quota_exceeded(caller.tenant, noted)
             if noted.request_digest != digest:
