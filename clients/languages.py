@@ -18,6 +18,7 @@ A package that serves another platform, too, has a `<platform>.language.json` be
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,6 +67,20 @@ def languages(names: Sequence[str] = ()) -> list[Language]:
 def command(words: Sequence[str]) -> list[str]:
     """A command as it is run."""
     return [sys.executable if word == "python" else word for word in words]
+
+
+def ran(words: Sequence[str], folder: Path) -> tuple[bool, str]:
+    """Run a command of a language in a folder: whether it succeeded, and all it said."""
+    done = subprocess.run(
+        command(words),
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.returncode == 0, done.stdout
 
 
 def environment() -> dict[str, str]:

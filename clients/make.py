@@ -5,12 +5,11 @@
 Exit code 1 when one that could be made was not.
 """
 
-import subprocess
 import sys
 import time
 
 import contracts
-from languages import Language, command, environment, languages
+from languages import Language, languages, ran
 
 
 def make(language: Language) -> bool:
@@ -19,18 +18,10 @@ def make(language: Language) -> bool:
         print(f"{language.name}: left out: {language.missing}")
         return True
     begin = time.monotonic()
-    done = subprocess.run(
-        command(language.make),
-        cwd=language.client_folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    succeeded, said = ran(language.make, language.client_folder)
     took_s = time.monotonic() - begin
-    if done.returncode != 0:
-        print(f"{done.stdout}\n{language.name}: {' '.join(language.make)} failed")
+    if not succeeded:
+        print(f"{said}\n{language.name}: {' '.join(language.make)} failed")
         return False
     print(f"{language.name}: made in {took_s:.0f} s")
     return True

@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import os
 import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,7 +20,7 @@ from pathlib import Path
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
 import contracts
-from languages import Language, command, environment, languages
+from languages import Language, languages, ran
 
 from conformance import bundles, examples, messages, table
 from conformance.cases import Case, read
@@ -68,17 +67,9 @@ def build(there: list[Language]) -> dict[str, str]:
         if not language.driver_build:
             continue
         begin = time.monotonic()
-        done = subprocess.run(
-            command(language.driver_build),
-            cwd=language.driver_folder,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            broken[language.folder] = done.stdout[-1500:].strip()
+        succeeded, said = ran(language.driver_build, language.driver_folder)
+        if not succeeded:
+            broken[language.folder] = said[-1500:].strip()
         print(f"driver of {language.name}: built in {time.monotonic() - begin:.0f} s", flush=True)
     return broken
 
