@@ -18,8 +18,8 @@ Names = Mapping[str, float | None]
 
 LONGEST = 500
 """Characters of a text."""
-# A person's formula has a handful; the evaluation is recursive.
-_DEEPEST = 40
+# A person's formula has a dozen at most (a sum of n terms is n levels deep); the evaluation is recursive.
+_DEEPEST = 100
 # Everything else (quotes, brackets of lists, comments, letters that only look like others) is refused by its place.
 _FOREIGN = re.compile(r"[^A-Za-z0-9_.,+\-*/%()<>=! \t\r\n]")
 _WORD = re.compile(r"[A-Za-z_0-9.]+|\S")
@@ -139,9 +139,10 @@ def _not_read(text: str, error: Exception, offset: int) -> BadExpression:
     single = re.search(r"(?<![<>=!])=(?!=)", text)
     if single:
         return BadExpression(text, single.start(), "=", "'=' compares nothing; equality is written ==")
-    if not isinstance(error, SyntaxError) or not error.offset:
+    if not isinstance(error, SyntaxError):
         return BadExpression(text, 0, "", "the expression cannot be read")
-    position = min(error.offset - 1 + offset, len(text.rstrip()) - 1)
+    # Python names no place when it is the end.
+    position = min((error.offset or len(text)) - 1 + offset, len(text.rstrip()) - 1)
     found = _WORD.match(text, position)
     word = found[0] if found else text[position]
     return BadExpression(text, position, word, f"the expression cannot be read: {error.msg.lower()} near {word!r}")
@@ -203,7 +204,7 @@ class _Reader:
 
         def value(names: Names) -> float:
             found = names[name]
-            if found is None:
+            if found is None or not math.isfinite(found):
                 raise _Undefined
             return float(found)
 
@@ -214,7 +215,15 @@ class _Reader:
         if sign not in self._operators:
             allowed = ", ".join(sorted(self._operators))
             raise self._bad(node, f"{self._words(node)!r} has no meaning here; the operators are {allowed}")
-        return lambda names: compute(left(names), right(names))
+
+        def value(names: Names) -> float:
+            result = compute(left(names), right(names))
+            # Python's floats overflow to infinity in silence, and a quotient by that would look like a number.
+            if not math.isfinite(result):
+                raise _Undefined
+            return result
+
+        return value
 
     def _call(self, node: ast.expr, name: str, given: list[ast.expr], depth: int) -> _Node:
         function = self._functions.get(name)

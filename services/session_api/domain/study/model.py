@@ -1,7 +1,7 @@
 """The words of a comparison: what is asked (Question, Result), what is answered (Ranking).
 
-    Question + Results + what was dropped -> rank() -> Ranking
-    Question + Results of whole rungs     -> after_rung() -> who is dropped, and whether it is over
+Question + Results + what was dropped -> rank() -> Ranking
+Question + Results of whole rungs     -> after_rung() -> who is dropped, and whether it is over
 """
 
 from collections.abc import Sequence
