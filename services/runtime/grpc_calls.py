@@ -14,7 +14,6 @@ import grpc
 import nats.errors
 import protovalidate
 import structlog
-from buf.validate.validate_pb2 import FieldPathElement
 from google.protobuf.message import Message
 
 from milepost.errors.v1 import errors_pb2
@@ -41,7 +40,7 @@ def validate(request: Message) -> None:
         return
     found = [
         FieldViolation(
-            field=_path(violation.proto.field.elements) or request.DESCRIPTOR.name,
+            field=_path(violation.proto.field.elements if violation.proto.field else ()) or request.DESCRIPTOR.name,
             description=violation.proto.message,
         )
         for violation in violations
@@ -53,16 +52,13 @@ def validate(request: Message) -> None:
     )
 
 
-def _path(elements: Iterable[FieldPathElement]) -> str:
+def _path(elements: Iterable[Any]) -> str:
     """Where a field stands, for example `spec.variants[3].patch.options[0].name`."""
     path = ""
     for element in elements:
         path += f".{element.field_name}" if path else element.field_name
-        match element.WhichOneof("subscript"):
-            case "index":
-                path += f"[{element.index}]"
-            case "string_key":
-                path += f"[{element.string_key!r}]"
+        if element.subscript is not None:
+            path += f"[{element.subscript.value}]"
     return path
 
 

@@ -28,5 +28,6 @@ def read_network_ids(path: Path, name: str) -> NetworkIds:
                 found.lanes.add(attributes.get("id", ""))
             case "tlLogic":
                 found.signals.add(attributes.get("id", ""))
+
     read_xml(path, name, on_start)
     return found

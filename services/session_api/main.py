@@ -59,8 +59,8 @@ from session_api.gateways.sessions_sql import Sessions
 from session_api.gateways.wanted_slots import WantedSlots
 from session_api.gateways.work_orders import WorkOrders
 from session_api.migrate import MIGRATIONS
-from session_api.study_rooms import StudyRooms
 from session_api.settings import SessionApiSettings
+from session_api.study_rooms import StudyRooms
 from session_log.reader import LogReader
 
 SERVICES = (

@@ -83,9 +83,7 @@ class StudyServiceAdapter(StudyServiceServicer):
         token = f"{page[-1][0]}.{page[-1][1]}" if len(keys) > size else ""
         return pb.ListCellsResponse(cells=[study.cells[key] for key in page], next_page_token=token)
 
-    async def WatchStudy(
-        self, request: pb.WatchStudyRequest, context: Context
-    ) -> AsyncIterator[pb.WatchStudyResponse]:
+    async def WatchStudy(self, request: pb.WatchStudyRequest, context: Context) -> AsyncIterator[pb.WatchStudyResponse]:
         """See the proto."""
         async for answer in self.watch(caller().tenant, request):
             yield answer

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from milepost.session.v1.session_pb2 import Session
+from milepost.session.v1.session_pb2 import Progress, Session
 from runtime.database import in_time
 from session_api.gateways.grants import utc_now
 from session_api.gateways.sessions_sql import Sessions
@@ -76,5 +76,5 @@ def _kept(session: Session) -> Session:
         results=session.results,
         phases=session.phases,
         execution=session.execution,
-        progress={"begin_time_s": session.progress.begin_time_s},
+        progress=Progress(begin_time_s=session.progress.begin_time_s),
     )

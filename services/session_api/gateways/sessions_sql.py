@@ -87,7 +87,6 @@ class Sessions:
 
         Idempotent by `seq`. An event beyond the next one of a session is left to the feed, which brings all.
         """
-
         of_sessions = [one for one in events if study_of_log(one[1].session_id) is None]
         of_studies = [one for one in events if one[1].HasField("study_created")]
 

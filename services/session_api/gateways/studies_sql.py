@@ -1,7 +1,7 @@
 """Studies in lists, and the request ids of those who asked for them."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import insert, select, tuple_
 from sqlalchemy.exc import IntegrityError

@@ -1,5 +1,6 @@
 """End a study: asked for here, carried out by whoever runs it."""
 
+from dataclasses import dataclass
 
 from milepost.errors.v1 import errors_pb2
 from milepost.study.v1.study_event_pb2 import StudyCancelRequested

@@ -1,6 +1,7 @@
-"""What makes two runs the same: equal keys, equal results, byte for byte (docs/determinism.md)."""
+"""What makes two variants the same: equal versions and seeds, equal results, byte for byte (docs/determinism.md)."""
 
 import hashlib
+from typing import Final
 
 from milepost.checkpoint.v1.checkpoint_pb2 import RecoveryPolicy
 from milepost.scenario.v1.scenario_pb2 import Scene
@@ -9,7 +10,8 @@ from milepost.session.v1.session_pb2 import SessionSpec
 # Written over with every change of what a stored result holds.
 _FORMAT = b"milepost-result 1\n"
 # Where, when and for how long it runs; what is kept of it.
-_NO_INPUT = (
+_NO_INPUT: Final = (
+    "seed",
     "scheduling",
     "limits",
     "memory_limit_mib",
@@ -22,8 +24,8 @@ _NO_INPUT = (
 )
 
 
-def cell_key(spec: SessionSpec, scene: Scene, pool: str) -> str:
-    """SHA-256 over everything a run's results follow from; the pool stands for the build."""
+def version_of(spec: SessionSpec, scene: Scene, pool: str) -> str:
+    """SHA-256 over everything the results of a variant's runs follow from, but the seed; the pool stands for the build."""
     inputs = SessionSpec()
     inputs.CopyFrom(spec)
     for field in _NO_INPUT:

@@ -38,7 +38,9 @@ class CheckInterventions:
             for index, variant in enumerate(spec.variants)
             for number, one in enumerate(variant.patch.interventions)
         ]
-        own += [(f"spec.session.interventions[{number}]", 0, one) for number, one in enumerate(spec.session.interventions)]
+        own += [
+            (f"spec.session.interventions[{number}]", 0, one) for number, one in enumerate(spec.session.interventions)
+        ]
         networks: dict[str, NetworkIds] = {}
         violations: list[FieldViolation] = []
         for path, index, one in own:

@@ -1,6 +1,7 @@
 """What is wrong with a study that can be seen without looking anything up."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from milepost.session.v1.session_pb2 import SessionSpec
 from milepost.study.v1.study_pb2 import Objective, StudySpec
@@ -12,7 +13,7 @@ from session_api.domain.study.objective import compile_constraint, compile_objec
 
 _ANY_DIGEST = "0" * 64
 # Fields of the common spec that variants and seeds fill in, or that would only stand in the way.
-_NOT_COMMON = ("scenario_digest", "seed", "start_paused", "pace")
+_NOT_COMMON: Final = ("scenario_digest", "seed", "start_paused", "pace")
 
 
 def check_study(spec: StudySpec) -> list[FieldViolation]:

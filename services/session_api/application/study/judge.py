@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from milepost.study.v1 import study_pb2 as pb
 from session_api.application.study.study_state import StudySoFar
 from session_api.domain.study import model
-from session_api.domain.study.racing import after_rung, rungs
+from session_api.domain.study.looks import rungs
+from session_api.domain.study.racing import after_rung
 from session_api.domain.study.ranking import rank
 
 DEFAULT_ERROR_RATE = 0.05
@@ -57,21 +58,31 @@ def planned_rungs(study: StudySoFar) -> Sequence[Sequence[int]]:
 
 async def verdict(study: StudySoFar) -> model.RungVerdict:
     """What follows from the rungs so far, all of whose cells are over."""
-    return await asyncio.to_thread(after_rung, question_of(study), results_of(study))
+    dropped = [study.plan.variants[index].name for index in study.dropped]
+    return await asyncio.to_thread(
+        after_rung, question_of(study), results_of(study), rung=len(study.rungs), dropped=dropped
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Judge:
     """Ranks; remembers what it said of the same log."""
 
-    _known: OrderedDict[tuple[str, str, int], pb.Ranking] = field(default_factory=OrderedDict)
+    _known: OrderedDict[tuple[str, str, int, bool], pb.Ranking] = field(default_factory=OrderedDict)
 
-    async def __call__(self, tenant: str, study: StudySoFar) -> pb.Ranking:
-        """What the runs so far say."""
-        key = (tenant, study.study_id, study.place.seq)
+    async def __call__(self, tenant: str, study: StudySoFar, *, over: bool = False) -> pb.Ranking:
+        """What the runs so far say; `over`: no more will follow, though the log does not say so yet."""
+        over = over or study.end_time is not None
+        key = (tenant, study.study_id, study.place.seq, over)
         if key not in self._known:
-            dropped = {study.plan.variants[index].name: one.because for index, one in study.dropped.items()}
-            found = await asyncio.to_thread(rank, question_of(study), results_of(study), dropped)
+            found = await asyncio.to_thread(
+                rank,
+                question_of(study),
+                results_of(study),
+                dropped=[study.plan.variants[index].name for index in study.dropped],
+                rungs=max(1, len(study.rungs)),
+                over=over,
+            )
             self._known[key] = _ranking(found, study.study_id, key[2])
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
@@ -111,7 +122,9 @@ def _ranked(one: model.RankedVariant) -> pb.RankedVariant:
 
 def difference(one: model.PairedDifference | None) -> pb.PairedDifference | None:
     """A difference, as the contract has it."""
-    return one and pb.PairedDifference(
+    if one is None:
+        return None
+    return pb.PairedDifference(
         other=one.other,
         seeds=one.seeds,
         mean=one.mean,

@@ -1,6 +1,5 @@
 """From what was asked for to what is run: every variant resolved, and refused by its field, before anything runs."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from milepost.study.v1.study_pb2 import ResolvedVariant, StudyPlan, StudySpec
 from runtime.errors import CallRefused, FieldViolation
 from runtime.grpc_calls import validate
 from session_api.application.refusals import fields_invalid
+from session_api.application.study.cell_key import version_of
 from session_api.application.study.check_interventions import CheckInterventions
 from session_api.application.study.check_study import check_study
 from session_api.application.study.patches import MergedPatch, merged_options, merged_patches
@@ -52,25 +52,25 @@ class PlanStudy:
             scenes.append(scene if violations else resolve_scene(own, scene))
         refuse_if_any(violations)
         refuse_if_any(await self.check_interventions(tenant, spec, specs, scenes, earliest_s=task.from_s))
-        if spec.design.no_shared_warm_up:
-            groups, until = [], []
-        else:
-            groups, until = shared_warm_ups(specs, scenes)
+        pool = spec.session.scheduling.pool or self.pool
+        shares = not spec.design.no_shared_warm_up
+        groups, until = shared_warm_ups(specs, scenes) if shares else ([0] * len(specs), [])
         return StudyPlan(
             spec=spec,
             variants=[
                 ResolvedVariant(
                     name=spec.variants[index].name,
                     lineage=patch.lineage,
-                    version=_version(specs[index], scenes[index]),
+                    version=version_of(specs[index], scenes[index], pool),
                     session=specs[index],
+                    end_time_s=scenes[index].end_time_s if scenes[index].HasField("end_time_s") else None,
                 )
                 for index, patch in enumerate(patches)
             ],
             seeds=sorted(spec.seeds),
             warm_up_groups=groups if any(groups) else [],
             warm_up_until_s=until,
-            pool=spec.session.scheduling.pool or self.pool,
+            pool=pool,
         )
 
     async def _scenarios(
@@ -91,9 +91,7 @@ class PlanStudy:
         return stored.scene
 
 
-def _session(
-    spec: StudySpec, task: StudyTask, digest: str, options: dict[str, str], patch: MergedPatch
-) -> SessionSpec:
+def _session(spec: StudySpec, task: StudyTask, digest: str, options: dict[str, str], patch: MergedPatch) -> SessionSpec:
     """What a variant's sessions are created with, but the seed."""
     own = SessionSpec()
     own.CopyFrom(task.session)
@@ -131,11 +129,6 @@ def _path(field_name: str, index: int) -> str:
     if plain.startswith(("options", "interventions")):
         return f"spec.variants[{index}].patch.{plain}"
     return f"spec.session.{plain}"
-
-
-def _version(own: SessionSpec, scene: Scene) -> str:
-    parts = (own.SerializeToString(deterministic=True), scene.SerializeToString(deterministic=True))
-    return hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).hexdigest()
 
 
 def refuse_if_any(violations: Sequence[FieldViolation]) -> None:

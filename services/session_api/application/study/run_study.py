@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 
 from milepost.study.v1.study_event_pb2 import SeedsAdded, StudyCancelled, StudyCompleted, VariantDropped
 from milepost.study.v1.study_pb2 import StudyEnd
+from runtime.errors import CallRefused
 from session_api.application.append_command import Caller
 from session_api.application.end_session import EndSession
 from session_api.application.study.cells import map_session, session_of, warm_up_session
@@ -31,7 +32,6 @@ from session_api.application.study.study_state import StudySoFar
 from session_api.gateways.sessions_sql import Sessions
 from session_api.gateways.studies_sql import Studies
 from session_api.gateways.study_sessions import StudySessions
-from runtime.errors import CallRefused
 from session_log.writer import LostRace
 
 log = structlog.get_logger()
@@ -115,20 +115,17 @@ class RunStudy:
         found = await verdict(study)
         rung = len(study.rungs)
         drops = [
-            VariantDropped(
-                variant=one.variant, rung=rung, because=one.because, to_leader=difference(one.to_leader)
-            )
+            VariantDropped(variant=one.variant, rung=rung, because=one.because, to_leader=difference(one.to_leader))
             for one in found.drops
             if study.index(one.variant) not in study.dropped
         ]
         if not found.over and rung < len(self._rungs):
             return await self._append(study, [*drops, self._next_rung(study, found.because, len(found.left))])
-        if drops:
+        if drops and len(self._rungs) > 1:
+            # With a design of one rung nobody is dropped: that was all there is.
             return await self._append(study, drops)
         over_early = rung < len(self._rungs)
-        return await self._complete(
-            study, StudyEnd.STUDY_END_DECIDED if over_early else StudyEnd.STUDY_END_ALL_CELLS
-        )
+        return await self._complete(study, StudyEnd.STUDY_END_DECIDED if over_early else StudyEnd.STUDY_END_ALL_CELLS)
 
     def _next_rung(self, study: StudySoFar, because: str, variants: int = 0) -> SeedsAdded:
         number = len(study.rungs)
@@ -140,7 +137,7 @@ class RunStudy:
         )
 
     async def _complete(self, study: StudySoFar, end: StudyEnd.ValueType) -> bool:
-        ranking = await self.judge(self.tenant, study)
+        ranking = await self.judge(self.tenant, study, over=True)
         if end != StudyEnd.STUDY_END_BUDGET:
             wanted = wanted_map_runs(study, ranking)
             there = {(study.index(run.variant), run.seed) for run in study.map_runs}
@@ -168,7 +165,7 @@ class RunStudy:
         names = [session_of(study, key) for key in study.open_cells()]
         shared = {one for key in study.asked() if (one := study.warm_up(key)) is not None}
         names += [warm_up_session(study, one) for one in shared if one not in study.warm_ups]
-        ranking = await self.judge(self.tenant, study)
+        ranking = await self.judge(self.tenant, study, over=True)
         names += [map_session(study, key) for key in wanted_map_runs(study, ranking)]
         turn = asyncio.Semaphore(_CANCELS_AT_ONCE)
 

@@ -1,17 +1,18 @@
 """What a study begins with: a scenario, a template, or what happened in a session up to a place."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from milepost.session.v1.session_pb2 import PlannedIntervention, SessionSpec
 from milepost.study.v1.study_pb2 import StudyBase, StudySpec
+from runtime.errors import FieldViolation
 from session_api.application.places import Place, Places, time_at
 from session_api.application.refusals import fields_invalid, not_found
-from runtime.errors import FieldViolation
 from session_api.application.study.patches import merged_patches
 from session_log.reader import LogReader, UnknownSession
 
 # Of the session a study begins with: what belongs to that one run, and not to what it simulates.
-_OWN_OF_A_RUN = ("seed", "scheduling", "limits", "pace", "start_paused", "checkpoints", "linger_s", "goal")
+_OWN_OF_A_RUN: Final = ("seed", "scheduling", "limits", "pace", "start_paused", "checkpoints", "linger_s", "goal")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from google.protobuf.message import Message
 
 from milepost.checkpoint.v1.checkpoint_pb2 import Exactness
 from milepost.session.v1.session_pb2 import CompletionReason, Session
+from milepost.session.v1.session_service_pb2 import CreateSessionRequest, ForkSessionRequest
 from milepost.study.v1.study_event_pb2 import CellsFinished, MapRunFinished, WarmUpFinished
 from milepost.study.v1.study_pb2 import Cell, CellState, MapRun
 from session_api.application.study.cells import (
@@ -59,7 +60,8 @@ class StudyCells:
 
     async def begin(self, study: StudySoFar) -> list[Message]:
         """Begin what there is room for; events of what cannot be begun at all."""
-        requests, forks = [], []
+        requests: list[CreateSessionRequest] = []
+        forks: list[ForkSessionRequest] = []
         names: dict[str, CellKey] = {}
         room = self._affordable(study, self.window.room())
         warm_ups = {shared for shared in self._warm_ups.values()}
