@@ -27,4 +27,4 @@ class SessionApiSettings(ServiceSettings):
     keep_ended_s: float = 0.0
     """How long an ended session is kept that says nothing itself (`limits.keep_ended_s`), seconds; 0: for ever."""
     share_results: bool = False
-    """Whether studies take stored results of other tenants, too; who measures time can then tell what others have run."""
+    """Whether studies take stored results of other tenants, too; whoever takes the time can tell what others ran."""

@@ -12,6 +12,8 @@ from session_api.gateways.scenarios_sql import Scenarios
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
+    """A patch."""
+
     path: str
     parameters: dict[str, float | str | bool]
     files: list[ScenarioFile]
@@ -19,21 +21,28 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class MadeScenario:
+    """A scenario."""
+
     digest: str
     options: list[SumoOption] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
+    """All."""
+
     scenarios: list[MadeScenario]
     violations: list[FieldViolation]
 
 
 @dataclass(frozen=True, slots=True)
 class VariantScenarios:
+    """From patches to scenarios."""
+
     scenarios: Scenarios
 
     async def __call__(self, tenant: str, base: StudyBase, wanted: Sequence[Wanted]) -> Made:
+        """Made."""
         if await self.scenarios.get(tenant, base.scenario_digest) is None:
             raise no_scenario(base.scenario_digest)
         return Made([MadeScenario(base.scenario_digest) for _ in wanted], [])

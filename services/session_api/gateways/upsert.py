@@ -20,6 +20,8 @@ async def upsert(
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     put = dialect.insert(table)
     key = [column.name for column in table.primary_key]
-    changing = {name: put.excluded[name] for name in (column.name for column in table.columns) if name not in {*key, *lasting}}
+    changing = {
+        name: put.excluded[name] for name in (column.name for column in table.columns) if name not in {*key, *lasting}
+    }
     further = table.c[rising] <= put.excluded[rising] if rising else None
     await connection.execute(put.on_conflict_do_update(index_elements=key, set_=changing, where=further), rows)

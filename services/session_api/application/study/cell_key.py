@@ -25,7 +25,7 @@ _NO_INPUT: Final = (
 
 
 def version_of(spec: SessionSpec, scene: Scene, pool: str) -> str:
-    """SHA-256 over everything the results of a variant's runs follow from, but the seed; the pool stands for the build."""
+    """SHA-256 over all that results follow from, but the seed; the pool stands for the build."""
     inputs = SessionSpec()
     inputs.CopyFrom(spec)
     for field in _NO_INPUT:

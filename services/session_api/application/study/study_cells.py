@@ -64,7 +64,7 @@ class StudyCells:
         forks: list[ForkSessionRequest] = []
         names: dict[str, CellKey] = {}
         room = self._affordable(study, self.window.room())
-        warm_ups = {shared for shared in self._warm_ups.values()}
+        warm_ups = set(self._warm_ups.values())
         waiting = {shared for key in study.open_cells() if (shared := study.warm_up(key))}
         warm_ups |= waiting & study.warm_ups.keys()
         for key in study.open_cells():

@@ -68,9 +68,9 @@ def additive_fit(values: Floats) -> tuple[Floats, Floats]:
     not favour those who were spared the hard seeds. NaN for rows without a value. The seeds' effects have mean 0.
     """
     there = ~np.isnan(values)
-    if there.all():
+    if values.size and there.all():
         rows = values.mean(axis=1)
-        return rows, values.mean(axis=0) - rows.mean() if rows.size else np.zeros(0)
+        return rows, values.mean(axis=0) - rows.mean()
     filled = np.where(there, values, 0.0)
     in_row, in_column = there.sum(axis=1), np.maximum(there.sum(axis=0), 1)
     some = in_row > 0
