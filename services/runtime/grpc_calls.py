@@ -7,7 +7,7 @@ correlation id that is in the log beside the stack trace, and with nothing else.
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, NoReturn
 
 import grpc
@@ -40,9 +40,7 @@ def validate(request: Message) -> None:
         return
     found = [
         FieldViolation(
-            field=".".join(element.field_name for element in violation.proto.field.elements)
-            if violation.proto.field
-            else request.DESCRIPTOR.name,
+            field=_path(violation.proto.field.elements if violation.proto.field else ()) or request.DESCRIPTOR.name,
             description=violation.proto.message,
         )
         for violation in violations
@@ -52,6 +50,16 @@ def validate(request: Message) -> None:
         "; ".join(f"{v.field}: {v.description}" for v in found),
         violations=found,
     )
+
+
+def _path(elements: Iterable[Any]) -> str:
+    """Where a field stands, for example `spec.variants[3].patch.options[0].name`."""
+    path = ""
+    for element in elements:
+        path += f".{element.field_name}" if path else element.field_name
+        if element.subscript is not None:
+            path += f"[{element.subscript.value}]"
+    return path
 
 
 async def refuse(context: grpc.aio.ServicerContext[Any, Any], refused: CallRefused) -> NoReturn:

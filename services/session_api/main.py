@@ -11,6 +11,8 @@ from milepost.scenario.v1 import scenario_service_pb2
 from milepost.scenario.v1.scenario_service_pb2_grpc import add_ScenarioServiceServicer_to_server
 from milepost.session.v1 import session_service_pb2
 from milepost.session.v1.session_service_pb2_grpc import add_SessionServiceServicer_to_server
+from milepost.study.v1 import study_service_pb2
+from milepost.study.v1.study_service_pb2_grpc import add_StudyServiceServicer_to_server
 from runtime.blobs import Blobs
 from runtime.broker import connect, disconnect, ensure_streams, jetstream
 from runtime.channels import open_channel
@@ -58,11 +60,13 @@ from session_api.gateways.wanted_slots import WantedSlots
 from session_api.gateways.work_orders import WorkOrders
 from session_api.migrate import MIGRATIONS
 from session_api.settings import SessionApiSettings
+from session_api.study_rooms import StudyRooms
 from session_log.reader import LogReader
 
 SERVICES = (
     session_service_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name,
     scenario_service_pb2.DESCRIPTOR.services_by_name["ScenarioService"].full_name,
+    study_service_pb2.DESCRIPTOR.services_by_name["StudyService"].full_name,
     ADMIN_SERVICE,
     EXTERNAL_SCALER,
 )
@@ -102,6 +106,20 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
         keep_ended = timedelta(seconds=settings.keep_ended_s) if settings.keep_ended_s else None
         retire = Retire(kept, verbs.delete, keep_ended)
         store_scenario = StoreScenario(scenarios, blobs, limits, quotas)
+        studies = StudyRooms.of(
+            js=js,
+            reader=reader,
+            blobs=blobs,
+            engine=engine,
+            sessions=sessions,
+            scenarios=scenarios,
+            create=create,
+            verbs=verbs,
+            fleet=fleet,
+            pool=settings.pool,
+            share_results=settings.share_results,
+            stop=lifetime.stop,
+        )
 
         server = GrpcServer(settings, is_away)
         add_SessionServiceServicer_to_server(
@@ -126,6 +144,7 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
             ),
             server.server,
         )
+        add_StudyServiceServicer_to_server(studies.adapter(), server.server)
         add_SessionAdminServiceServicer_to_server(
             SessionAdminServiceAdapter(
                 RebuildSessions(store, reader, sessions, kept), retire, TellQuotas(quotas, orders)
@@ -140,9 +159,10 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
             reaper = tasks.create_task(Reap(sessions, verbs.end, retire, settings.reap_s)(), name="reap")
             measuring = tasks.create_task(MeasureSessions(SessionCounts(engine), fleet)(), name="measure")
             holder = tasks.create_task(HoldScenarios(scenarios, blobs)(), name="hold-scenarios")
+            runner = tasks.create_task(studies.run(), name="studies")
             lifetime.ready(server.address)
             await lifetime.stop.wait()
-            await cancel(feed, reconciler, reaper, measuring, holder)
+            await cancel(feed, reconciler, reaper, measuring, holder, runner)
     await disconnect(broker)
 
 

@@ -31,9 +31,29 @@ TERMINAL_KINDS: frozenset[int] = frozenset(
         EventKind.EVENT_KIND_SESSION_COMPLETED,
         EventKind.EVENT_KIND_SESSION_FAILED,
         EventKind.EVENT_KIND_SESSION_CANCELLED,
+        EventKind.EVENT_KIND_STUDY_COMPLETED,
+        EventKind.EVENT_KIND_STUDY_CANCELLED,
     }
 )
-"""Kinds that end a session while they are the last of its log (log.md R14)."""
+"""Kinds that end a session, or a study, while they are the last of its log (log.md R14)."""
+
+STUDY_KINDS: frozenset[int] = frozenset(
+    field.number for field in _PAYLOADS if field.message_type and field.message_type.file.package == "milepost.study.v1"
+)
+"""Kinds of the logs of studies, which hold no other."""
+
+# Sessions may not be called so.
+_STUDY_PREFIX = "study-"
+
+
+def log_of_study(study_id: str) -> str:
+    """Name of a study's log, where sessions have their ids."""
+    return _STUDY_PREFIX + study_id
+
+
+def study_of_log(session_id: str) -> str | None:
+    """The study whose log has this name; None: it is a session's."""
+    return session_id.removeprefix(_STUDY_PREFIX) if session_id.startswith(_STUDY_PREFIX) else None
 
 
 def kind_of(payload: type[Message] | Message) -> int:

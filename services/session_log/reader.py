@@ -27,7 +27,7 @@ from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
 from runtime.broker import is_token
 from runtime.channels import for_tenant
 from session_log.broker_log import read_tail, read_young
-from session_log.codec import LogMessage, events
+from session_log.codec import STUDY_KINDS, LogMessage, events
 from session_log.domain.fold import SessionLife
 from session_log.facts import fold_event
 from session_log.fold_past import past_of, wish_after
@@ -147,6 +147,11 @@ class LogReader:
         """The events a past is folded from, at least; raises as `read`."""
         known, _, _ = await self._read(tenant, session_id, PAST_KINDS)
         return known
+
+    async def read_study(self, tenant: str, log_id: str, *, after_seq: int = 0) -> tuple[list[Event], Place]:
+        """The events of a study's log after a place, and where it ends; raises as `read`."""
+        known, place, _ = await self._read(tenant, log_id, tuple(STUDY_KINDS), after_seq=after_seq)
+        return [event for event in known if event.seq > after_seq], place
 
     async def gained(self, tenant: str, session_id: str, *, after_seq: int) -> bool:
         """Whether an interval stands in the log after `after_seq` (log.md R10). Raises as `read`."""

@@ -108,6 +108,8 @@ async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
         def refresh(presence: WorkerPresence) -> None:
             presence.busy, presence.cpu_load = work.busy, machine.cpu_load()
             presence.memory_free_bytes = machine.memory_free_bytes()
+            presence.sumo_version = zygote.ready.sumo_version
+            presence.libm_fingerprint = zygote.ready.libm_fingerprint
             presence.closed_because = f"{relieve.closed_because} pressure" if relieve.closed_because else ""
 
         server = GrpcServer(settings)

@@ -24,6 +24,7 @@ from milepost.event.v1.event_pb2 import (
     SessionUpdated,
 )
 from milepost.event.v1.record_pb2 import Record
+from milepost.study.v1.study_event_pb2 import StudyCreated
 
 SCENARIO = "scenario"
 """Name of a reference to a scenario's manifest: it keeps the files of the manifest, too."""
@@ -38,6 +39,7 @@ NOTED_KINDS = frozenset(
         EventKind.EVENT_KIND_ARTIFACT_STORED,
         EventKind.EVENT_KIND_SESSION_DELETED,
         EventKind.EVENT_KIND_SESSION_UNDELETED,
+        EventKind.EVENT_KIND_STUDY_CREATED,
     }
 )
 """Kinds whose events name blobs, or let a log go."""
@@ -88,6 +90,11 @@ def named_blobs(kind: int, payload: bytes) -> Iterator[tuple[str, str]]:
         case EventKind.EVENT_KIND_CHECKPOINT_COMMITTED:
             checkpoint = CheckpointCommitted.FromString(payload).checkpoint
             yield checkpoint.state_file.sha256, _checkpoint(checkpoint.checkpoint_id)
+        case EventKind.EVENT_KIND_STUDY_CREATED:
+            study = StudyCreated.FromString(payload)
+            yield study.plan_sha256, "plan"
+            for digest in study.scenario_digests:
+                yield digest, SCENARIO
         case EventKind.EVENT_KIND_ARTIFACT_STORED:
             artifact = ArtifactStored.FromString(payload).artifact
             yield artifact.sha256, f"artifact/{artifact.name}"

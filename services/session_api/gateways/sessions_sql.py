@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -23,7 +23,9 @@ from session_api.gateways.projected import Outcome
 from session_api.gateways.queue_view import Queue
 from session_api.gateways.request_ids import Asked
 from session_api.gateways.session_writes import Key, apply_events, move_feed, remove_session
+from session_api.gateways.studies_rows import note_begun
 from session_api.gateways.tables import feed, outcomes, sessions
+from session_log.codec import TERMINAL_KINDS, event_kind, study_of_log
 from session_log.domain.lifecycle import WANTS_ORDER, State
 
 T = TypeVar("T")
@@ -50,6 +52,7 @@ class Sessions:
         self._engine = engine
         self._writes = GroupCommit(engine)
         self._waiting: dict[Key, set[asyncio.Event]] = {}
+        self._ends: set[asyncio.Event] = set()
 
     async def remember(self, tenant: str, asked: Asked) -> Asked | OverQuota:
         """Note what a request id is used for; returns the first use when there was one before."""
@@ -84,16 +87,22 @@ class Sessions:
 
         Idempotent by `seq`. An event beyond the next one of a session is left to the feed, which brings all.
         """
+        of_sessions = [one for one in events if study_of_log(one[1].session_id) is None]
+        of_studies = [one for one in events if one[1].HasField("study_created")]
 
         async def work(connection: AsyncConnection) -> None:
-            await apply_events(connection, events, from_feed=position is not None)
+            await apply_events(connection, of_sessions, from_feed=position is not None)
+            await note_begun(connection, of_studies)
             if position is not None:
                 await move_feed(connection, position)
 
         await self._writes.run(work)
-        for key in {(tenant, event.session_id) for tenant, event in events}:
+        for key in {(tenant, event.session_id) for tenant, event in of_sessions}:
             for changed in self._waiting.get(key, ()):
                 changed.set()
+        if any(event_kind(event) in TERMINAL_KINDS for _, event in of_sessions):
+            for some_end in self._ends:
+                some_end.set()
 
     async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Do `work` in a transaction that this process's writers share; its result once that is durable."""
@@ -181,6 +190,16 @@ class Sessions:
             self._waiting[key].discard(changed)
             if not self._waiting[key]:
                 del self._waiting[key]
+
+    @contextlib.contextmanager
+    def ends(self) -> Iterator[asyncio.Event]:
+        """Set whenever any session has ended."""
+        some_end = asyncio.Event()
+        self._ends.add(some_end)
+        try:
+            yield some_end
+        finally:
+            self._ends.discard(some_end)
 
     @in_time
     async def page(

@@ -134,3 +134,41 @@ uploads = Table(
     Column("digest", String, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
 )
+
+# Studies, for lists; each log is the truth of its study. A row is there before its log: state 0.
+studies = Table(
+    "studies",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("study_id", String, primary_key=True),
+    Column("create_time", DateTime, nullable=False),
+    # A value of milepost.study.v1.StudyState.
+    Column("state", Integer, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    # A serialised milepost.study.v1.Study, BASIC view.
+    Column("resource", LargeBinary, nullable=False),
+    Index("studies_newest", "tenant", "create_time", "study_id"),
+    Index("studies_state", "state"),
+)
+
+# Idempotency keys of requests that make studies, or end them; kept for ever.
+study_requests = Table(
+    "study_requests",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("request_id", String, primary_key=True),
+    Column("study_id", String, nullable=False),
+    Column("request_digest", LargeBinary, nullable=False),
+)
+
+# Results of runs that came to their end, by what they follow from (session_api.application.study.cell_key).
+results = Table(
+    "results",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    # A serialised milepost.session.v1.Session: its id, results, phases and execution.
+    Column("resource", LargeBinary, nullable=False),
+    Column("create_time", DateTime, nullable=False),
+    Index("results_by_key", "key"),
+)

@@ -27,6 +27,8 @@ from milepost.scenario.v1.scenario_pb2 import ScenarioFile
 from milepost.session.v1 import session_service_pb2 as session
 from milepost.session.v1.session_pb2 import SessionSpec
 from milepost.session.v1.statistics_pb2 import GetStatisticsRequest
+from milepost.study.v1 import study_service_pb2 as study
+from milepost.study.v1.study_pb2 import Objective, StudyBase, StudySpec, Variant
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -42,6 +44,7 @@ class Belongings:
     session_id: str
     scenario_digest: str
     file: ScenarioFile
+    study_id: str = "none"
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,19 @@ def _sent_nothing(its: Belongings) -> Sequence[Message]:
     return [blob.UploadBlobRequest(ref=blob.BlobRef(sha256=its.file.sha256, size_bytes=its.file.size_bytes))]
 
 
+def _study(its: Belongings) -> study.CreateStudyRequest:
+    base = StudyBase(scenario_digest=its.scenario_digest)
+    objective = Objective(expression="arrived")
+    return study.CreateStudyRequest(
+        spec=StudySpec(base=base, variants=[Variant(name="as it is")], seeds=[1], objective=objective)
+    )
+
+
+def of_study(request: Callable[[str], Message], check: Callable[[Any], object]) -> Row:
+    """A request that names a study."""
+    return Row(lambda its: request(its.study_id), unseen("STUDY_NOT_FOUND"), answered(check))
+
+
 def _sessions(its: Belongings) -> SessionSet:
     return SessionSet(session_ids=[its.session_id])
 
@@ -153,6 +169,28 @@ ROWS: dict[str, Row] = {
         answered(lambda it: it.sessions == 0 and not it.workers),
         answered(lambda it: it.sessions > 0),
     ),
+    # Studies
+    "StudyService.CreateStudy": Row(_study, unseen("SCENARIO_NOT_FOUND"), answered(lambda it: it.study.study_id)),
+    "StudyService.GetStudy": of_study(lambda s: study.GetStudyRequest(study_id=s), lambda it: it.study.seq),
+    "StudyService.ListStudies": Row(
+        lambda its: study.ListStudiesRequest(),
+        answered(lambda it: not it.studies),
+        answered(lambda it: it.studies),
+    ),
+    "StudyService.CancelStudy": replace(
+        of_study(lambda s: study.CancelStudyRequest(study_id=s), lambda it: it.study.state), destroys=True
+    ),
+    "StudyService.GetRanking": of_study(
+        lambda s: study.GetRankingRequest(study_id=s), lambda it: it.ranking.variants[0].name == "as it is"
+    ),
+    "StudyService.ListCells": of_study(lambda s: study.ListCellsRequest(study_id=s), lambda it: not it.cells),
+    "StudyService.WatchStudy": Row(
+        lambda its: study.WatchStudyRequest(study_id=its.study_id),
+        unseen("STUDY_NOT_FOUND"),
+        lambda outcome: bool(outcome.responses) and outcome.responses[0].study.progress.cells <= 1,
+        patience_s=ACCEPTED_S,
+    ),
+    # Of one session
     "SessionService.GetSession": of_session(lambda s: session.GetSessionRequest(session_id=s)),
     "SessionService.StartSession": of_session(lambda s: session.StartSessionRequest(session_id=s)),
     "SessionService.CancelSession": of_session(lambda s: session.CancelSessionRequest(session_id=s)),
@@ -281,7 +319,9 @@ async def belongings(owner: Caller) -> Belongings:
         timeout_s=30,
     )
     digest = uploaded.response.scenario.digest
-    return Belongings(await new_session(owner, digest), digest, listed[0])
+    its = Belongings(await new_session(owner, digest), digest, listed[0])
+    made = await owner.call("StudyService.CreateStudy", _study(its))
+    return replace(its, study_id=made.response.study.study_id)
 
 
 async def new_session(owner: Caller, scenario_digest: str) -> str:

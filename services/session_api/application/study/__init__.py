@@ -1,0 +1,1 @@
+"""Studies: created, run, ranked, watched."""

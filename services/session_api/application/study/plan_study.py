@@ -1,0 +1,143 @@
+"""From what was asked for to what is run: every variant resolved, and refused by its field, before anything runs."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from milepost.scenario.v1.scenario_pb2 import Scene
+from milepost.session.v1.session_pb2 import SessionSpec, WorkClass
+from milepost.study.v1.study_pb2 import ResolvedVariant, StudyPlan, StudySpec
+from runtime.errors import CallRefused, FieldViolation
+from runtime.grpc_calls import validate
+from session_api.application.refusals import fields_invalid
+from session_api.application.study.cell_key import version_of
+from session_api.application.study.check_interventions import CheckInterventions
+from session_api.application.study.check_study import check_study
+from session_api.application.study.patches import MergedPatch, merged_options, merged_patches
+from session_api.application.study.study_base import FindBase, StudyTask
+from session_api.application.study.warm_ups import shared_warm_ups
+from session_api.application.task import check_spec, resolve_scene, with_defaults
+from session_api.application.variant_scenarios import VariantScenarios, Wanted
+from session_api.gateways.scenarios_sql import Scenarios
+
+# More of them would not fit into an error's trailers.
+MAX_VIOLATIONS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class PlanStudy:
+    """Checks and resolves; stores the scenarios that variants make, and nothing else."""
+
+    scenarios: Scenarios
+    variant_scenarios: VariantScenarios
+    find_base: FindBase
+    check_interventions: CheckInterventions
+    pool: str
+
+    async def __call__(self, tenant: str, spec: StudySpec) -> StudyPlan:
+        """What to run. Raises CallRefused, as CreateStudy says, with all that is wrong."""
+        violations = check_study(spec)
+        refuse_if_any(violations)
+        task = await self.find_base(tenant, spec)
+        patches = merged_patches(spec.variants)
+        found = await self._scenarios(tenant, task, patches, violations)
+        refuse_if_any(violations)
+        specs, scenes = list[SessionSpec](), list[Scene]()
+        for index, patch in enumerate(patches):
+            digest, options = found[index]
+            own = _session(spec, task, digest, options, patch)
+            scene = await self._scene(tenant, digest)
+            violations += _checked(own, scene, index)
+            specs.append(own)
+            scenes.append(scene if violations else resolve_scene(own, scene))
+        refuse_if_any(violations)
+        refuse_if_any(await self.check_interventions(tenant, spec, specs, scenes, earliest_s=task.from_s))
+        pool = spec.session.scheduling.pool or self.pool
+        shares = not spec.design.no_shared_warm_up
+        groups, until = shared_warm_ups(specs, scenes) if shares else ([0] * len(specs), [])
+        return StudyPlan(
+            spec=spec,
+            variants=[
+                ResolvedVariant(
+                    name=spec.variants[index].name,
+                    lineage=patch.lineage,
+                    version=version_of(specs[index], scenes[index], pool),
+                    session=specs[index],
+                    end_time_s=scenes[index].end_time_s if scenes[index].HasField("end_time_s") else None,
+                )
+                for index, patch in enumerate(patches)
+            ],
+            seeds=sorted(spec.seeds),
+            warm_up_groups=groups if any(groups) else [],
+            warm_up_until_s=until,
+            pool=pool,
+        )
+
+    async def _scenarios(
+        self, tenant: str, task: StudyTask, patches: Sequence[MergedPatch], violations: list[FieldViolation]
+    ) -> list[tuple[str, dict[str, str]]]:
+        """Digest and options of each variant's scenario; what is wrong goes to `violations`."""
+        wanted = [
+            Wanted(f"spec.variants[{index}].patch", dict(patch.parameters), list(patch.files.values()))
+            for index, patch in enumerate(patches)
+        ]
+        made = await self.variant_scenarios(tenant, task.base, wanted)
+        violations += made.violations
+        return [(one.digest, {option.name: option.value for option in one.options}) for one in made.scenarios]
+
+    async def _scene(self, tenant: str, digest: str) -> Scene:
+        stored = await self.scenarios.get(tenant, digest)
+        assert stored is not None
+        return stored.scene
+
+
+def _session(spec: StudySpec, task: StudyTask, digest: str, options: dict[str, str], patch: MergedPatch) -> SessionSpec:
+    """What a variant's sessions are created with, but the seed."""
+    own = SessionSpec()
+    own.CopyFrom(task.session)
+    shared = SessionSpec()
+    shared.CopyFrom(spec.session)
+    common = {one.name: one.value for one in shared.options}
+    shared.ClearField("options")
+    own.MergeFrom(shared)
+    merged = merged_options(task.session.options, common, options, patch.options)
+    del own.options[:]
+    own.options.extend(merged)
+    own.scenario_digest = digest
+    own.scheduling.work_class = own.scheduling.work_class or WorkClass.WORK_CLASS_BATCH
+    own.interventions.extend(patch.interventions)
+    own.interventions.sort(key=lambda one: one.at_time_s)
+    return with_defaults(own)
+
+
+def _checked(own: SessionSpec, scene: Scene, index: int) -> list[FieldViolation]:
+    """What a session of the variant would be refused for."""
+    try:
+        validate(own)
+        check_spec(own, scene)
+    except CallRefused as refused:
+        return [
+            FieldViolation(_path(one.field, index), f"{one.description}")
+            for one in refused.violations or [FieldViolation("spec", refused.message)]
+        ]
+    return []
+
+
+def _path(field_name: str, index: int) -> str:
+    """Where in the study a field of a session's spec comes from."""
+    plain = field_name.removeprefix("spec.")
+    if plain.startswith(("options", "interventions")):
+        return f"spec.variants[{index}].patch.{plain}"
+    return f"spec.session.{plain}"
+
+
+def refuse_if_any(violations: Sequence[FieldViolation]) -> None:
+    """Raise CallRefused(FIELD_INVALID) with the first of them, each once."""
+    if violations:
+        found = list(dict.fromkeys(violations))
+        counted = Counter(one.field for one in found)
+        listed = found[:MAX_VIOLATIONS]
+        refused = fields_invalid(listed)
+        if len(found) > len(listed):
+            refused.message += f" (and {len(found) - len(listed)} more, in {len(counted)} fields)"
+        raise refused

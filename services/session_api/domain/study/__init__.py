@@ -1,0 +1,1 @@
+"""What a study asks, and what its runs say: expressions, comparisons, ranking, racing. Pure."""
