@@ -29,6 +29,9 @@ MAX_VALUES = 500_000
 # Collections within each other.
 MAX_DEPTH = 50
 
+# Digits of a whole number: Python makes no number of thousands of them.
+_MAX_DIGITS = 300
+
 Scalar = bool | int | float | str | None
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -178,7 +181,7 @@ def _core(text: str) -> Scalar:
     """A plain scalar by YAML 1.2's core schema."""
     if text in _WORDS:
         return _WORDS[text]
-    if _INT.fullmatch(text):
+    if _INT.fullmatch(text) and len(text) <= _MAX_DIGITS:
         return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
     if _FLOAT.fullmatch(text):
         return float(text)

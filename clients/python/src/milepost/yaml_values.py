@@ -7,12 +7,15 @@ empty value, so that all findings are told at once.
 import difflib
 import math
 import re
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from milepost.exceptions import InputFileError, Violation
 
 # Findings that are kept: nobody reads more at once.
 MAX_FINDINGS = 50
+# Words that are listed when none is close to what was written.
+_MAX_KNOWN = 12
 
 Plain: TypeAlias = "bool | int | float | str | dict[str, Plain] | list[Plain] | None"
 Segment: TypeAlias = str | int
@@ -133,10 +136,9 @@ class Placed:
 
     def whole(self) -> int:
         """A whole number; notes anything else."""
-        if isinstance(self.value, int) and not isinstance(self.value, bool):
-            return self.value
-        if isinstance(self.value, float) and self.value.is_integer():
-            return int(self.value)
+        number = self.value
+        if isinstance(number, int | float) and not isinstance(number, bool) and abs(number) < 2**63 and number % 1 == 0:
+            return int(number)
         self.wrong(f"must be a whole number, is {described(self.value)}")
         return 0
 
@@ -178,10 +180,12 @@ def written(segments: tuple[Segment, ...]) -> str:
     return "".join(parts)
 
 
-def near_miss(word: str, known: tuple[str, ...]) -> str:
-    """What may have been meant, as the end of a sentence."""
+def near_miss(word: str, known: Sequence[str]) -> str:
+    """What may have been meant, as the end of a sentence; of few words all, when none is close."""
     close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}" if len(known) <= 12 else ""
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; known are {', '.join(known)}" if 0 < len(known) <= _MAX_KNOWN else ""
 
 
 def described(value: object) -> str:
