@@ -7,7 +7,8 @@ import pytest
 from milepost.exceptions import InputFileError
 from milepost.session.v1.session_pb2 import PhaseKind
 from milepost.studies.form import StudyFile, read_study
-from milepost.study.v1.study_pb2 import Direction
+from milepost.studies.written import written_study
+from milepost.study.v1.study_pb2 import Direction, Study
 
 DIGEST = "ab" * 32
 WHOLE = f"""\
@@ -239,3 +240,25 @@ def test_a_grid_of_too_many_variants_is_refused_before_it_is_made(study):
     with pytest.raises(InputFileError, match="makes 10000000000 variants"):
         axes = "\n".join(f"  p{n}: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]" for n in range(10))
         study(WHOLE, ("  cycle_s: [60, 80]", axes), ("  options.scale: [1, 1.50]\n", ""))
+
+
+def test_a_study_is_written_as_a_file_that_is_the_same_study(study, tmp_path):
+    read = study()
+    read.files[0].described.sha256, read.files[0].described.size_bytes = DIGEST, 9
+    stored = Study(display_name=read.request.display_name, labels=read.request.labels, spec=read.request.spec)
+    stored.spec.base.template.name, stored.spec.base.template.version = "cologne", 3
+
+    (tmp_path / "again.yaml").write_text(written_study(stored))
+    again = read_study(tmp_path / "again.yaml")
+
+    assert again.request.spec == stored.spec
+    assert (again.request.display_name, again.request.labels) == (stored.display_name, stored.labels)
+    assert (again.template, again.files, again.scenario) == (None, [], None)
+
+
+def test_a_place_in_a_session_and_fixed_designs_are_written_too(study, tmp_path):
+    text = "base: {session: {id: s1, at_s: 600.5}}\nseeds: [3]\nobjective: {maximise: arrived}\nvariants: [{name: a}]\n"
+    text += "design: {verify_cached: 0.25}\nsession: {scheduling: {work_class: interactive}, linger_s: 0.5}\n"
+    spec = study(text).request.spec
+    (tmp_path / "again.yaml").write_text(written_study(Study(spec=spec, display_name="a")))
+    assert read_study(tmp_path / "again.yaml").request.spec == spec
