@@ -8,11 +8,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from milepost.artifacts import Artifacts
+from milepost.blobs import Blobs
 from milepost.connection import NO_CREDENTIALS, Connection, open_channel
 from milepost.credentials import Credentials
 from milepost.events import Events
 from milepost.scenarios import Scenarios
 from milepost.sessions import Sessions
+from milepost.studies.calls import Studies
+from milepost.studies.sending import Sender
 from milepost.upkeep import Upkeep
 
 DEFAULT_SERVER = "127.0.0.1:7400"
@@ -40,6 +43,8 @@ class Milepost:
         self.artifacts = Artifacts(store)
         self.scenarios = Scenarios(api)
         self.sessions = Sessions(api, self.events)
+        self.blobs = Blobs(store)
+        self.studies = Studies(api, Sender(api, self.scenarios, self.blobs))
 
     @classmethod
     @asynccontextmanager

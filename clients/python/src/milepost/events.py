@@ -5,14 +5,11 @@ gave out, so its reader sees every event once and in order, however often the se
 at once are in event_queries.py.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from typing import TypeVar, cast
 
 import grpc
 
-from milepost.connection import Backoff
 from milepost.event.v1.event_pb2 import Event, EventKind
 from milepost.event.v1.event_service_pb2 import (
     GetHeadRequest,
@@ -30,11 +27,8 @@ from milepost.event.v1.event_service_pb2 import (
 )
 from milepost.event.v1.frame_pb2 import FrameOptions
 from milepost.event_queries import EventQueries
-from milepost.exceptions import UNREACHABLE, MilepostError, Unavailable, from_rpc_error
+from milepost.following import following
 from milepost.watch_cursor import WatchCursor, WatchItem
-
-RequestT = TypeVar("RequestT")
-MessageT = TypeVar("MessageT")
 
 
 class Events(EventQueries):
@@ -116,7 +110,7 @@ class Events(EventQueries):
                 )
             )
 
-        async with aclosing(self._following(connect)) as messages:
+        async with aclosing(following(self._connection, connect)) as messages:
             async for message in messages:
                 for item in cursor.items(message):
                     yield item
@@ -139,44 +133,10 @@ class Events(EventQueries):
         request = WatchAllEventsRequest(
             after_position=after, kinds=kinds, session_ids=session_ids, labels=labels, all_tenants=all_tenants
         )
-        async with aclosing(self._following(lambda: self._stub.WatchAllEvents(request))) as messages:
+        async with aclosing(following(self._connection, lambda: self._stub.WatchAllEvents(request))) as messages:
             async for message in messages:
                 yield message
                 request.after_position.CopyFrom(message.position)
-
-    async def _following(
-        self, connect: Callable[[], grpc.aio.UnaryStreamCall[RequestT, MessageT]]
-    ) -> AsyncGenerator[MessageT, None]:
-        """The messages of a stream and of those that `connect` opens after it broke; never ends by itself.
-
-        Raises the MilepostError of a refusal, or of the last break once nothing was heard for `retry_for_s`.
-        """
-        backoff = Backoff(self._connection.retry_for_s)
-        while True:
-            call = connect()
-            try:
-                while (message := await _next_message(call, self._connection.silence_s)) is not None:
-                    yield message
-                    # From now on, not from when it came: a slow reader is no silent server.
-                    backoff.succeeded()
-                error: MilepostError = Unavailable(UNREACHABLE, "the stream ended before its last message")
-            except grpc.aio.AioRpcError as broken:
-                error = from_rpc_error(broken)
-            except TimeoutError:
-                error = Unavailable(
-                    UNREACHABLE, f"{self._connection.address} was silent for {self._connection.silence_s:g} s"
-                )
-            finally:
-                call.cancel()
-            if not isinstance(error, Unavailable):
-                raise error
-            await backoff.wait(error)
-
-
-async def _next_message(call: grpc.aio.UnaryStreamCall[RequestT, MessageT], silence_s: float) -> MessageT | None:
-    async with asyncio.timeout(silence_s):
-        message = await call.read()
-    return None if message is grpc.aio.EOF else cast(MessageT, message)
 
 
 def _selectors(phases: Sequence[str | int]) -> list[PhaseSelector]:

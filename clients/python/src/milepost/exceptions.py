@@ -2,8 +2,9 @@
 
     MilepostError                  reason, message, metadata, violations, retry_after_s
     ├── InvalidArgument            FIELD_INVALID, SCENARIO_INVALID, SCENARIO_TOO_LARGE, PAGE_TOKEN_INVALID …
-    ├── NotFound                   SESSION_NOT_FOUND, SCENARIO_NOT_FOUND, BLOB_NOT_FOUND, CHECKPOINT_NOT_FOUND
-    ├── AlreadyExists              SESSION_EXISTS, REQUEST_ID_REUSED
+    ├── NotFound                   SESSION_NOT_FOUND, SCENARIO_NOT_FOUND, BLOB_NOT_FOUND, CHECKPOINT_NOT_FOUND,
+    │                              STUDY_NOT_FOUND, TEMPLATE_NOT_FOUND
+    ├── AlreadyExists              SESSION_EXISTS, STUDY_EXISTS, REQUEST_ID_REUSED
     ├── FailedPrecondition         INVALID_TRANSITION, COMMAND_REJECTED
     ├── OutOfRange                 CURSOR_TOO_OLD, CURSOR_BEYOND_HEAD, TIME_NOT_REACHED
     ├── Aborted                    CONTENDED, ETAG_MISMATCH
@@ -15,7 +16,8 @@
     ├── Denied                     PERMISSION_DENIED, UNAUTHENTICATED
     ├── ServerFault                INTERNAL and every status that is no answer to the call
     ├── LogGapError                LOG_GAP: a watched log had a hole; never expected
-    └── ScenarioFilesError         SCENARIO_FILES: the local files make no scenario
+    ├── ScenarioFilesError         SCENARIO_FILES: the local files make no scenario
+    └── InputFileError             INPUT_FILE: a YAML file that is wrong; `violations` name `file:line:column`
 
 `reason` is the name of a value of `milepost.errors.v1.ErrorReason` without its prefix where the server sent
 one (it does with every refusal), else the name of the gRPC status.
@@ -131,6 +133,14 @@ class ScenarioFilesError(MilepostError):
 
     def __init__(self, message: str) -> None:
         super().__init__("SCENARIO_FILES", message)
+
+
+class InputFileError(MilepostError):
+    """A file that somebody wrote is wrong; each of `violations` names a place, `file:line:column`."""
+
+    def __init__(self, name: str, violations: Sequence[Violation]) -> None:
+        first = violations[0]
+        super().__init__("INPUT_FILE", f"{name}: {first.field}: {first.description}", violations=violations)
 
 
 _FAMILIES: dict[grpc.StatusCode, type[MilepostError]] = {

@@ -23,6 +23,7 @@ from milepost.cli import (
     sessions,
     stats,
     steering,
+    study,
     top,
     up,
 )
@@ -81,6 +82,16 @@ add_command(app, "report", report.report, panel=ANSWER)
 add_command(app, "stats", stats.stats, panel=ANSWER)
 add_command(app, "audit", audit.audit, panel=ANSWER)
 add_command(app, "top", top.top, panel=ANSWER)
+
+study_app = typer.Typer(help="Compare variants on the same seeds (docs/studies.md).", no_args_is_help=True)
+add_command(study_app, "run", study.run)
+add_command(study_app, "watch", study.watch)
+add_command(study_app, "ranking", study.ranking)
+add_command(study_app, "cells", study.cells)
+add_command(study_app, "list", study.list_)
+add_command(study_app, "show", study.show)
+add_command(study_app, "cancel", study.cancel)
+app.add_typer(study_app, name="study", rich_help_panel=RUN)
 
 scenarios_app = typer.Typer(help="Upload, list, validate and delete scenarios.", no_args_is_help=True)
 add_command(scenarios_app, "upload", scenarios.upload)
