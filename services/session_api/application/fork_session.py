@@ -17,6 +17,7 @@ from milepost.event.v1.event_pb2 import (
     CommandRequested,
     ForkCommand,
     ForkPast,
+    JournalEntry,
     Label,
     SessionCreated,
     SessionForked,
@@ -39,6 +40,7 @@ from session_api.application.begin_log import BeginLog
 from session_api.application.create_session import request_digest, request_id_reused
 from session_api.application.keep_checkpoint import KeepCheckpoint
 from session_api.application.places import Place, Places
+from session_api.application.plan_from import plan_from
 from session_api.application.refusals import field_invalid, not_stored_yet, quota_exceeded
 from session_api.application.task import continued
 from session_api.domain.quota import OverQuota
@@ -127,9 +129,13 @@ class ForkSession:
         """The child's first batch: what it is, and what is to be applied at its very first step."""
         end_time_s = request.end_time_s if request.HasField("end_time_s") else None
         spec, scene = continued(log, place, end_time_s)
+        spec.ClearField("stop_time_s")
+        spec.ClearField("linger_s")
+        plan_from(place, request, spec)
         others = [self._intervention(caller, request, place, index) for index in range(len(request.interventions))]
-        if sum(one.ByteSize() for one in others) > MAX_BATCH_BYTES - _CREATED_BYTES:
-            raise field_invalid("interventions", f"are more than {MAX_BATCH_BYTES - _CREATED_BYTES} bytes")
+        room = MAX_BATCH_BYTES - _CREATED_BYTES - sum(planned.ByteSize() for planned in spec.interventions)
+        if sum(one.ByteSize() for one in others) > room:
+            raise field_invalid("interventions", f"are more than {room} bytes")
         origin = ForkOrigin(
             session_id=request.session_id,
             run=place.past.run,
@@ -173,7 +179,8 @@ class ForkSession:
         past = ForkPast(
             sumo_version=execution.sumo_version or origin.sumo_version,
             libm_fingerprint=execution.libm_fingerprint or origin.libm_fingerprint,
-            journal=place.past.journal[: place.journal_length],
+            journal=[_before_what_is_planned(entry, place) for entry in place.past.journal[: place.journal_length]],
+            planned_length=place.planned_length,
             rebased=[made for made in place.past.rebased if made.step <= place.step],
         )
         if 0 < origin.digest_step <= place.step:
@@ -193,6 +200,15 @@ class ForkSession:
             return done(command, forked)
 
         await self.append(caller, parent, command, decide)
+
+
+def _before_what_is_planned(entry: JournalEntry, place: Place) -> JournalEntry:
+    """At the very step of the fork the parent's journal comes before what the child alone has planned."""
+    if entry.step < place.step or entry.HasField("planned_length"):
+        return entry
+    there = JournalEntry(planned_length=place.planned_length)
+    there.MergeFrom(entry)
+    return there
 
 
 def _is_small(past: ForkPast) -> bool:

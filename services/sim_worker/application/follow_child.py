@@ -43,6 +43,7 @@ from sim_worker.application.outcomes import Died, Ended, NotLoaded, Outcome, Reb
 from sim_worker.application.session import Session, Start
 from sim_worker.application.snapshots import Snapshots
 from sim_worker.application.trace_attempt import TraceAttempt
+from sim_worker.child.framing import LINGERING
 from sim_worker.gateways.child_process import Child, ChildExit, ChildGone, ChildRefused, ExitCause
 from sim_worker.gateways.frame_interest import FrameInterests
 from sim_worker.gateways.sumo_log import SumoLog
@@ -59,6 +60,8 @@ _NOTEWORTHY = ("Warning", "Error")
 _STATE_TIME = "State was written at a different time"
 # How often SUMO's messages and the wish for frames are looked at, seconds.
 _LOOK_PERIOD_S = 0.5
+# A copy was handed over before it is told of, seconds.
+_HANDED_OVER_S = 10.0
 
 _MILESTONE = kind_of(MilestoneReached)
 
@@ -184,6 +187,9 @@ class FollowChild:
         """Its last message."""
         if message.HasField("finished"):
             done = message.finished
+            if done.lingers:
+                async with asyncio.timeout(_HANDED_OVER_S):
+                    await asyncio.shield(self._child.lingering)
             await self._outbox.flush()
             return Ended(SessionCompleted(results=done.results), done.step, done.sim_time_s)
         failure = failure_of(message.failed, self._session.directory)
@@ -246,6 +252,9 @@ class FollowChild:
         self._outbox.put(record(payload, step=applied.step, sim_time_s=applied.sim_time_s))
 
     def _refused(self, refused: Refused) -> None:
+        if refused.command_id == LINGERING:
+            log.info("no copy stays", session=self._session.key[1], reason=refused.message)
+            return
         payload = CommandRejected(command_id=refused.command_id, message=refused.message, field=refused.field)
         self._outbox.put(record(payload, step=refused.step, sim_time_s=refused.sim_time_s))
 
