@@ -32,9 +32,9 @@ from session_log.reader import LogReader, UnknownSession
 from sim_worker.application.comparable import clear_trips, judge_of
 from sim_worker.application.difference import difference
 from sim_worker.application.fetch_past import FetchPast
+from sim_worker.application.plans import plan_of
 from sim_worker.application.prepare_scene import SceneFailed
 from sim_worker.application.replay import Replay, ReplayTools
-from sim_worker.application.simulate import plan_of
 from sim_worker.domain.judge import Diverged, Judge, Simulated
 from sim_worker.gateways.child_process import Child, ChildGone, ChildRefused
 from sim_worker.gateways.zygote import ZygoteFailed

@@ -23,14 +23,13 @@ from milepost.event.v1.event_pb2 import (
     LogLine,
     MilestoneReached,
     Paused,
-    RunStarted,
     SessionCompleted,
     SessionFailed,
     StartKind,
 )
 from milepost.event.v1.frame_pb2 import Frame
 from milepost.event.v1.record_pb2 import Record
-from milepost.session.v1.session_pb2 import Execution, Failure, FailureReason
+from milepost.session.v1.session_pb2 import Failure, FailureReason
 from runtime.blobs import Blobs
 from runtime.broker import subject
 from session_log.codec import kind_of, record
@@ -40,6 +39,7 @@ from sim_worker.application.make_checkpoints import MakeCheckpoints
 from sim_worker.application.obey import Obey
 from sim_worker.application.outbox import Outbox
 from sim_worker.application.outcomes import Died, Ended, NotLoaded, Outcome, Rebased
+from sim_worker.application.run_started import run_started
 from sim_worker.application.session import Session, Start
 from sim_worker.application.snapshots import Snapshots
 from sim_worker.application.trace_attempt import TraceAttempt
@@ -219,18 +219,9 @@ class FollowChild:
         if self._session.left is not None and self._start.checkpoint is not None:
             self._session.left = None
             self._checkpoints.rebased(self._start.checkpoint)
-        payload = RunStarted(
-            execution=Execution(
-                sumo_version=started.sumo_version,
-                libm_fingerprint=self._tools.libm_fingerprint,
-                arguments=started.arguments,
-                environment=started.environment,
-                engine=self._session.past.spec.engine,
-                processor=started.processor,
-                worker_id=self._tools.worker_id,
-            ),
-            begin_time_s=started.begin_time_s,
-            step_length_s=started.step_length_s,
+        tools = self._tools
+        payload = run_started(
+            self._session, started, self._start, worker_id=tools.worker_id, libm_fingerprint=tools.libm_fingerprint
         )
         self._outbox.put(record(payload, sim_time_s=started.begin_time_s))
 

@@ -260,14 +260,11 @@ class MakeCheckpoints:
 
     async def _describe(self) -> SnapshotPlace:
         state = await self._child.describe()
-        return SnapshotPlace(
-            step=state.step,
-            sim_time_s=state.sim_time_s,
-            state_digest=state.state_digest,
-            kpis=state.kpis,
-            journal_length=len(self._journal),
-            planned_length=planned_up_to(self._session.past.spec, self._session.past.scene, state.step),
-        )
+        place = SnapshotPlace(step=state.step, sim_time_s=state.sim_time_s, state_digest=state.state_digest)
+        place.kpis.CopyFrom(state.kpis)
+        place.journal_length = len(self._journal)
+        place.planned_length = planned_up_to(self._session.past.spec, self._session.past.scene, state.step)
+        return place
 
     async def _write_state(self, made: Checkpoint) -> SnapshotPlace:
         try:

@@ -5,20 +5,18 @@ away slows the simulation, and the outbox stays small by itself.
 """
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 import structlog
 from nats.aio.client import Client
 
-from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint, RecoveryPolicy
-from milepost.child.v1.child_pb2 import Plan, Resumption
+from milepost.checkpoint.v1.checkpoint_pb2 import RecoveryPolicy
+from milepost.child.v1.child_pb2 import Plan
 from milepost.event.v1.event_pb2 import Event, SessionCompleted, StartKind
 from milepost.session.v1.session_pb2 import Engine, SessionSpec
 from runtime.blobs import Blobs
 from session_log.past import Past
-from session_log.planned import as_applied, end_of, in_order
 from session_log.reader import LogReader
 from sim_worker.application.attempt_log import Fenced
 from sim_worker.application.comparable import judge_of
@@ -28,11 +26,11 @@ from sim_worker.application.lingering import Lingering
 from sim_worker.application.obey import child_command
 from sim_worker.application.outbox import Elsewhere, Outbox
 from sim_worker.application.outcomes import Differed, Ended, Outcome, Rebased
+from sim_worker.application.plans import begin_from, plan_of
 from sim_worker.application.schedule import copy_every_steps, rebase_every_steps
 from sim_worker.application.session import Key, Session, Start
 from sim_worker.application.snapshots import Kept, Snapshots
 from sim_worker.application.trace_attempt import TraceAttempt
-from sim_worker.application.write_state import state_file_name
 from sim_worker.domain.judge import Diverged
 from sim_worker.gateways.child_process import Child, ChildLimits
 from sim_worker.gateways.frame_interest import FrameInterests
@@ -41,10 +39,6 @@ from sim_worker.gateways.zygote import Zygote
 
 log = structlog.get_logger()
 
-# How many intervals a child may be ahead of what is durable (log.md R1).
-RUN_AHEAD_INTERVALS = 64
-# What SUMO's state files forget of the network (determinism.md).
-_FORGOTTEN = ("close", "open", "set_speed_limit", "set_signal", "add_signal_program", "scale_demand")
 _MIB = 1024 * 1024
 
 
@@ -232,52 +226,6 @@ class Simulate:
         log.warning("differs from the log", session=attempt.session_id, difference=words)
         outbox.judge_diverged(diverged, words)
         return Differed(diverged.step, words)
-
-
-def plan_of(past: Past, arguments: Sequence[str]) -> Plan:
-    """What a run is, for any process that simulates it."""
-    spec, scene = past.spec, past.scene
-    plan = Plan(
-        engine=spec.engine,
-        arguments=arguments,
-        interval_steps=spec.interval_steps,
-        stop_when_empty=spec.stop_when_empty,
-        run_ahead_intervals=RUN_AHEAD_INTERVALS,
-        journal=past.journal,
-        replay_to_step=past.head_step,
-        phases=spec.plan,
-        milestones=spec.milestones,
-        rebased_steps=[made.step for made in past.rebased],
-        planned=spec.interventions,
-    )
-    if (end_time_s := end_of(spec, scene)) is not None:
-        plan.end_time_s = end_time_s
-    if spec.HasField("goal"):
-        plan.goal.CopyFrom(spec.goal)
-    return plan
-
-
-def begin_from(plan: Plan, past: Past, made: Checkpoint) -> None:
-    """Let a plan begin with the state file of a checkpoint, which is in the process's directory."""
-    plan.state_file = state_file_name(made)
-    planned = in_order(past.spec.interventions)[: made.planned_length]
-    plan.restore.extend(
-        intervention
-        for intervention in as_applied(planned, past.journal[: made.journal_length], past.scene)
-        if intervention.WhichOneof("change") in _FORGOTTEN
-    )
-    plan.resumption.CopyFrom(
-        Resumption(
-            step=made.step,
-            state_digest=made.state_file.interval_digest,
-            kpis=made.kpis,
-            journal_length=made.journal_length,
-            planned_length=made.planned_length,
-            milestones_reached=made.state_file.milestones_reached,
-            phase_kpis=made.state_file.phase_kpis,
-            interval_kpis=made.state_file.interval_kpis,
-        )
-    )
 
 
 def _after(start: Start, past: Past) -> list[Event]:
