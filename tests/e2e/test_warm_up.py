@@ -2,19 +2,21 @@
 
 import asyncio
 import shutil
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 
 from milepost.event.v1.event_pb2 import StartKind
-from milepost.exceptions import MilepostError
 from milepost.intervention.v1.intervention_pb2 import Intervention, Place, SetSpeedLimit
 from milepost.session.v1.session_pb2 import (
     CompletionReason,
+    EdgeData,
     PhaseKind,
     PhaseStatus,
     PlannedIntervention,
     PlannedPhase,
+    Session,
     SessionSpec,
 )
 from session_logs import simulated, whole_log
@@ -93,15 +95,6 @@ async def test_forks_of_a_warm_up_wake_its_copy_and_equal_undisturbed_sessions(
     assert not (await sessions.verify(forks["now"])).difference
 
 
-async def test_what_is_planned_for_a_fork_begins_at_the_fork(stack: RunningStack, endless: Path) -> None:
-    digest = (await stack.client.scenarios.upload(endless)).digest
-    trunk = await stack.client.sessions.run(spec(digest, stop_time_s=50))
-    planned = [slow(endless, 50, 9.0), slow(endless, 49.5, 9.0)]
-    with pytest.raises(MilepostError) as refused:
-        await stack.client.sessions.fork(trunk.session_id, planned_interventions=planned)
-    assert "planned_interventions[1].at_time_s" in str(refused.value)
-
-
 @pytest.mark.slow
 async def test_a_fork_of_a_session_that_ended_within_its_plan_goes_on_with_the_plan(
     stack: RunningStack, city: Path
@@ -118,3 +111,33 @@ async def test_a_fork_of_a_session_that_ended_within_its_plan_goes_on_with_the_p
         assert await behind(stack, fork.session_id, end_s) == await behind(stack, whole.session_id, end_s), end_s
         assert fork.results == whole.results
         assert fork.phases[1].kpis == whole.phases[1].kpis
+
+
+async def test_edge_data_is_an_artifact_and_changes_nothing_that_is_simulated(
+    stack: RunningStack, endless: Path, tmp_path: Path
+) -> None:
+    sessions = stack.client.sessions
+    digest = (await stack.client.scenarios.upload(endless)).digest
+    wanted = EdgeData(interval_s=100, begin_time_s=50)
+    plain, told, trunk = await asyncio.gather(
+        sessions.run(spec(digest)),
+        sessions.run(spec(digest, edge_data=wanted)),
+        sessions.run(spec(digest, edge_data=wanted, stop_time_s=203, linger_s=300)),
+    )
+    logs = [await whole_log(stack, one.session_id) for one in (plain, told)]
+    assert simulated(logs[0]) == simulated(logs[1])
+    assert "outputs/edges.xml" not in {artifact.name for artifact in plain.artifacts}
+    # A fork's process goes on counting where the warm-up stopped.
+    fork = await sessions.wait((await sessions.fork(trunk.session_id)).session_id)
+    found = [await edges(stack, one, tmp_path) for one in (told, fork)]
+    assert [interval.attrib["begin"] for interval in found[0]] == ["50.00", "150.00", "250.00", "350.00", "450.00"]
+    assert ET.tostring(found[0]) == ET.tostring(found[1])
+    assert all(float(edge.attrib["sampledSeconds"]) > 0 for edge in found[0].iter("edge"))
+
+
+async def edges(stack: RunningStack, session: Session, folder: Path) -> ET.Element:
+    """The artifact of that very name."""
+    (artifact,) = [one for one in session.artifacts if one.name == "outputs/edges.xml"]
+    target = folder / session.session_id
+    await stack.client.artifacts.download(artifact, target)
+    return ET.parse(target).getroot()

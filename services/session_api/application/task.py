@@ -36,12 +36,14 @@ def check_spec(spec: SessionSpec, scene: Scene) -> None:
         for finding in check_options([(option.name, option.value) for option in spec.options])
     ]
     if not violations:
-        begin_time_s = resolve_scene(spec, scene).begin_time_s
+        resolved = resolve_scene(spec, scene)
+        begin_time_s = resolved.begin_time_s
         violations += [
             FieldViolation(f"spec.{name}", f"must be after the scenario's begin, {begin_time_s} s")
             for name in ("end_time_s", "stop_time_s")
             if spec.HasField(name) and getattr(spec, name) <= begin_time_s
         ]
+        violations += _wrong_edge_data(spec, resolved)
     if sum(planned.ByteSize() for planned in spec.interventions) > MAX_PLANNED_BYTES:
         violations.append(FieldViolation("spec.interventions", f"are more than {MAX_PLANNED_BYTES} bytes"))
     names = Counter(phase.name for phase in spec.plan)
@@ -57,6 +59,14 @@ def check_spec(spec: SessionSpec, scene: Scene) -> None:
             violations.append(FieldViolation("spec.recovery", "REBASE needs libsumo"))
     if violations:
         raise fields_invalid(violations)
+
+
+def _wrong_edge_data(spec: SessionSpec, scene: Scene) -> list[FieldViolation]:
+    step_ms, interval_ms = round(scene.step_length_s * 1000), round(spec.edge_data.interval_s * 1000)
+    if spec.edge_data.interval_s and (not interval_ms or (step_ms and interval_ms % step_ms)):
+        words = f"must be a multiple of the scenario's step, {scene.step_length_s:g} s"
+        return [FieldViolation("spec.edge_data.interval_s", words)]
+    return []
 
 
 def resolve_scene(spec: SessionSpec, scene: Scene) -> Scene:
