@@ -20,7 +20,6 @@ from milepost.event.v1.event_pb2 import (
     JournalEntry,
     Label,
     SessionCreated,
-    SessionForked,
 )
 from milepost.event.v1.record_pb2 import Record
 from milepost.session.v1.session_pb2 import ForkOrigin, Session
@@ -29,9 +28,7 @@ from runtime.blobs import Blobs
 from session_api.application.append_command import (
     AppendCommand,
     Caller,
-    Follow,
     claimed,
-    done,
     name_command,
     require_legal_now,
     state_of,
@@ -43,6 +40,7 @@ from session_api.application.places import Place, Places
 from session_api.application.plan_from import plan_from
 from session_api.application.refusals import field_invalid, not_stored_yet, quota_exceeded
 from session_api.application.task import continued
+from session_api.application.tell_parent import TellParent
 from session_api.domain.quota import OverQuota
 from session_api.domain.session_ids import RANDOM_BYTES, session_id
 from session_api.gateways.request_ids import Asked
@@ -68,6 +66,7 @@ class ForkSession:
     begin: BeginLog
     places: Places
     checkpoints: KeepCheckpoint
+    tell_parent: TellParent
     blobs: Blobs
 
     async def __call__(self, caller: Caller, request: ForkSessionRequest) -> Session:
@@ -101,7 +100,7 @@ class ForkSession:
             child_id = noted.session_id
             created = await self.begin(caller.tenant, child_id, created, others)
             await self.append.place.soon([(line_of(caller.tenant, created), child_id)], held=False)
-            await self._tell_parent(caller, request.session_id, child_id, created.forked_from)
+            await self.tell_parent(caller, request.session_id, child_id, created.forked_from)
         child = await self.append.sessions.get_when(caller.tenant, child_id, min_seq=1, timeout_s=_OWN_EVENT_WAIT_S)
         if child is None:
             raise not_stored_yet("the fork is recorded; read again")
@@ -191,15 +190,6 @@ class ForkSession:
             if event.HasField("interval_closed") and event.step <= place.step and event.step % steps == 0:
                 past.state_digest, past.digest_step = event.interval_closed.state_digest, event.step
         return past
-
-    async def _tell_parent(self, caller: Caller, parent: str, child_id: str, origin: ForkOrigin) -> None:
-        command = CommandRequested(fork=ForkCommand(session_id=child_id, step=origin.step))
-        forked = SessionForked(session_id=child_id, step=origin.step, sim_time_s=origin.sim_time_s)
-
-        async def decide(_: LogSoFar) -> Follow:
-            return done(command, forked)
-
-        await self.append(caller, parent, command, decide)
 
 
 def _before_what_is_planned(entry: JournalEntry, place: Place) -> JournalEntry:
