@@ -58,7 +58,7 @@ def seed_by_seed(report: StudyReport) -> Markup:
         [
             tag("p", _turned(variants, turned, both)),
             _legend(variants),
-            tag("figure", _plot(report, variants, values, seeds, set(turned))),
+            tag("figure", _plot(report, variants, values, seeds, set(turned)), class_="wide"),
         ]
     )
 
