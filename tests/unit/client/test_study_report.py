@@ -9,9 +9,10 @@ from made_up_study import made_up
 from test_report import HOSTILE, Reader
 
 from browser import browsing
+from milepost.report.study.colours import colours_of, drawn_variants
 from milepost.report.study.model import EdgeMeans, StudyReport
 from milepost.report.study.page import page
-from milepost.report.study.seeds import drawn_variants, flipped
+from milepost.report.study.seeds import flipped
 from milepost.study.v1.study_pb2 import Ranking, Study, StudyState
 
 
@@ -94,6 +95,9 @@ def test_lines_are_drawn_of_the_first_and_of_the_baseline() -> None:
     assert drawn[0] == report.ranking.variants[0].name
     assert report.ranking.baseline in drawn
     assert flipped(report) == ([3], 8)
+    colours = colours_of(report)
+    assert list(colours) == drawn  # The curves are of two of them.
+    assert len(set(colours.values())) == 6
 
 
 def test_edges_have_the_colour_of_their_change() -> None:
