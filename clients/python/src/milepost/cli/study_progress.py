@@ -44,6 +44,8 @@ class Lines:
         for decision in message.decisions:
             sys.stderr.write(f"{decision.text}\n")
         words, now = progress_words(message.study), time.monotonic()
+        if not message.study.progress.cells:
+            return
         if words != self._said and now - self._said_at >= _LINE_INTERVAL_S:
             self._said, self._said_at = words, now
             sys.stderr.write(f"{words}\n")
