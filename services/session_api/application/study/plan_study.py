@@ -50,6 +50,7 @@ class PlanStudy:
             violations += _checked(own, scene, index)
             specs.append(own)
             scenes.append(scene if violations else resolve_scene(own, scene))
+        violations += _measured(spec, scenes)
         refuse_if_any(violations)
         refuse_if_any(await self.check_interventions(tenant, spec, specs, scenes, earliest_s=task.from_s))
         pool = spec.session.scheduling.pool or self.pool
@@ -121,6 +122,22 @@ def _checked(own: SessionSpec, scene: Scene, index: int) -> list[FieldViolation]
             for one in refused.violations or [FieldViolation("spec", refused.message)]
         ]
     return []
+
+
+def _measured(spec: StudySpec, scenes: Sequence[Scene]) -> list[FieldViolation]:
+    """What is wrong with the phase that is measured: a run that ends before it would have no value."""
+    phases = list(spec.session.plan)
+    names = [phase.name for phase in phases]
+    if not spec.objective.phase:
+        return []
+    over_s = sum(phase.duration_s for phase in phases[: names.index(spec.objective.phase) + 1])
+    return [
+        FieldViolation(
+            "spec.objective.phase", f"ends after {over_s:g} s, the runs of {variant.name!r} do after {run_s:g} s"
+        )
+        for variant, scene in zip(spec.variants, scenes, strict=True)
+        if scene.HasField("end_time_s") and (run_s := scene.end_time_s - scene.begin_time_s) < over_s
+    ][:1]
 
 
 def _path(field_name: str, index: int) -> str:

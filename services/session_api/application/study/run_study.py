@@ -57,6 +57,7 @@ class RunStudy:
     study_sessions: StudySessions
     end: EndSession
     _rungs: Sequence[Sequence[int]] = field(default_factory=tuple)
+    _cancelled: set[str] = field(default_factory=set)
 
     async def __call__(self) -> None:
         """Until it has ended; what is not there at the moment is raised."""
@@ -88,15 +89,14 @@ class RunStudy:
         """Do what is to be done now; whether the log went on."""
         self._rungs = self._rungs or planned_rungs(study)
         if study.cancel is not None:
-            await self._cancel_sessions(study)
-            return await self._append(study, [StudyCancelled()])
+            return not await self._cancel_sessions(study) and await self._append(study, [StudyCancelled()])
         if not study.rungs:
             return await self._append(study, [self._next_rung(study, "the first")])
         if finished := await self.cells.finished(study):
             return await self._append(study, finished)
         if self._out_of_time(study):
-            await self._cancel_sessions(study)
-            return await self._complete(study, StudyEnd.STUDY_END_BUDGET)
+            open_ones = await self._cancel_sessions(study)
+            return not open_ones and await self._complete(study, StudyEnd.STUDY_END_BUDGET)
         if study.open_cells():
             return await self._begin_cells(study)
         return await self._decide(study)
@@ -160,8 +160,8 @@ class RunStudy:
         limit_s = study.plan.spec.budget.wall_time_s
         return bool(limit_s) and (datetime.now(UTC) - study.create_time).total_seconds() >= limit_s
 
-    async def _cancel_sessions(self, study: StudySoFar) -> None:
-        """Cancel all that may have been begun and are not over."""
+    async def _cancel_sessions(self, study: StudySoFar) -> bool:
+        """Cancel all that may have been begun and are not over; whether there were any."""
         names = [session_of(study, key) for key in study.open_cells()]
         shared = {one for key in study.asked() if (one := study.warm_up(key)) is not None}
         names += [warm_up_session(study, one) for one in shared if one not in study.warm_ups]
@@ -179,4 +179,8 @@ class RunStudy:
                     # It has ended meanwhile.
                     log.info("session of a study not cancelled", session=session_id, reason=str(refused))
 
-        await asyncio.gather(*(cancel(name) for name in await self.study_sessions.open(self.tenant, names)))
+        open_ones = await self.study_sessions.open(self.tenant, names)
+        # Once each: one that a worker has ends when that has killed it.
+        await asyncio.gather(*(cancel(name) for name in open_ones if name not in self._cancelled))
+        self._cancelled.update(open_ones)
+        return bool(open_ones)
