@@ -16,8 +16,8 @@ class Curves:
     times_s: Sequence[float]
     """Ends of the buckets, simulated seconds."""
     lines: Mapping[tuple[str, str], Sequence[Sequence[float]]]
-    """By variant and metric (a field of Kpis, as QueryMetrics names and counts it): for each run a value per bucket, NaN
-    where there is none. Variants in the order they are drawn in."""
+    """By variant and metric (a field of Kpis, as QueryMetrics names and counts it): for each run a value per bucket,
+    NaN where there is none. Variants in the order they are drawn in."""
 
 
 @dataclass(frozen=True, slots=True)
