@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from session_api.domain.study.differences import Differences, Level, differences, level
-from session_api.domain.study.looks import looks
+from session_api.domain.study.differences import Differences, to_leader
 from session_api.domain.study.model import Comparison, Direction, Question, Result, SafetyFinding
 from session_api.domain.study.runs import Floats, Runs, additive_fit, runs
 
@@ -19,7 +18,6 @@ class Assessment:
     """Rows are those of the study's variants."""
 
     question: Question
-    level: Level
     runs: Runs
     score: Floats
     """What each would have on the average seed; NaN: no value."""
@@ -60,9 +58,8 @@ def assess(
     out = {*dropped, *findings}
     contends = ~np.isnan(score) & np.array([name not in out for name in question.variants])
     leader = _best(score, contends, question.direction)
-    at = level(question, looks(question))
-    to_leader = None if leader is None else differences(question, found, leader, at)
-    return Assessment(question, at, found, score, seed_effects, findings, contends, to_leader, leader)
+    compared = None if leader is None else to_leader(question, found, leader)
+    return Assessment(question, found, score, seed_effects, findings, contends, compared, leader)
 
 
 def _best(score: Floats, contends: NDArray[np.bool_], direction: Direction) -> int | None:

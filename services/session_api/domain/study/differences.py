@@ -1,9 +1,11 @@
 """Paired differences and their intervals: Student's t on the seeds that two variants have in common.
 
-    level of one comparison = error rate / ((variants - 1) x looks)        Bonferroni; docs/studies.md says of what
+    against the baseline   Bonferroni: all intervals cover together        each side: a / (2 (k - 1) looks)
+    against the leader     whoever leads (k may), Holm among its rivals    each side: a / (k m looks)
+                           a: error rate, k: variants, m: rivals that are not called worse yet, the clearest first
 
 An interval and its verdict are one: EQUIVALENT where the interval lies within the smallest difference (two one-sided
-tests), else BETTER or WORSE where it excludes 0, else UNDECIDED.
+tests), else BETTER or WORSE where it excludes 0, else UNDECIDED. docs/studies.md says what this promises, and why.
 """
 
 import math
@@ -13,29 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
+from session_api.domain.study.looks import looks
 from session_api.domain.study.model import Comparison, Direction, PairedDifference, Question
 from session_api.domain.study.runs import Floats, Runs
 
-_MOST_SEEDS = 10_000
+MOST_SEEDS = 10_000
 """More than a study may have are not asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """How sure one comparison has to be so that all together are."""
-
-    comparisons: int
-    """With one fixed variant, the baseline or the truly best: all others."""
-    looks: int
-    """Times at which something is decided."""
-    one: float
-    """Probability that an interval misses, on either side."""
-
-
-def level(question: Question, looks: int) -> Level:
-    """Of every comparison of a study. Variants that were dropped count: they were compared."""
-    comparisons = max(1, len(question.variants) - 1)
-    return Level(comparisons, looks, question.error_rate / (comparisons * looks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +35,7 @@ class Differences:
     half: Floats
     """Half of the interval's width."""
     p_value: Floats
+    """Two-sided, adjusted as the interval is."""
     equal: NDArray[np.bool_]
     """The same value in every run, on two seeds or more."""
 
@@ -75,8 +61,80 @@ class Differences:
         return bool(abs(self.mean[row]) + self.half[row] <= question.smallest_difference > 0)
 
 
-def differences(question: Question, found: Runs, other: int, at: Level) -> Differences:
-    """Of all variants with the variant in row `other`."""
+@dataclass(frozen=True, slots=True)
+class _Paired:
+    """What differences are before they are judged."""
+
+    seeds: NDArray[np.intp]
+    mean: Floats
+    deviation: Floats
+    error: Floats
+    """Standard error of the mean, NaN below two seeds."""
+    freedom: Floats
+    equal: NDArray[np.bool_]
+
+
+def to_baseline(question: Question, found: Runs) -> Differences:
+    """Of all variants with the baseline; all intervals cover together."""
+    other = question.variants.index(question.baseline)
+    paired = _paired(found, other)
+    comparisons = max(1, len(question.variants) - 1) * looks(question)
+    p_value = 2 * _tail(paired, np.abs(paired.mean)) * comparisons
+    return _judged(question, other, paired, question.error_rate / (2 * comparisons), p_value)
+
+
+def to_leader(question: Question, found: Runs, leader: int) -> Differences:
+    """Of all variants with the leader; whatever is called worse, together."""
+    paired = _paired(found, leader)
+    cost = paired.mean if question.direction is Direction.MINIMISE else -paired.mean
+    tail = _tail(paired, cost)
+    tail[leader] = np.inf
+    clearest_first = np.argsort(tail, kind="stable")[:-1]
+    families = len(question.variants) * looks(question)
+    weights = families * np.arange(len(clearest_first), 0, -1)
+    # Once one is not called worse, those that are less clear than it keep its level.
+    adjusted = np.maximum.accumulate(tail[clearest_first] * weights)
+    stopped = int(np.argmax(np.append(adjusted, np.inf) > question.error_rate))
+    weights[stopped:] = weights[stopped] if stopped < len(weights) else 0
+    levels = np.full(len(tail), question.error_rate / families)
+    p_value = np.ones(len(tail))
+    levels[clearest_first] = question.error_rate / weights
+    p_value[clearest_first] = adjusted
+    return _judged(question, leader, paired, levels, p_value)
+
+
+def seeds_needed(found: Differences, rivals: list[int], question: Question) -> int:
+    """Seeds at which means and deviations like the present ones decide all these rivals; 0: it cannot be said.
+
+    MOST_SEEDS stands for as many or more.
+    """
+    families = len(question.variants) * looks(question)
+    means, deviations = np.abs(found.mean[rivals]), found.deviation[rivals]
+    room = np.maximum(means, question.smallest_difference - means)
+    if not np.all(np.isfinite(deviations)) or not np.all(room > 0):
+        return 0
+    with np.errstate(divide="ignore"):
+        clearest_first = np.argsort(-room / deviations, kind="stable").tolist()
+    left = range(len(rivals), 0, -1)
+    return max(
+        _seeds(float(room[row]), float(deviations[row]), question.error_rate / (families * rest))
+        for row, rest in zip(clearest_first, left, strict=True)
+    )
+
+
+def _seeds(room: float, deviation: float, tail: float) -> int:
+    few, many = 1, MOST_SEEDS
+    # The half width falls as seeds are added.
+    while many - few > 1:
+        seeds = (few + many) // 2
+        if -stdtrit(seeds - 1, tail) * deviation / math.sqrt(seeds) < room:
+            many = seeds
+        else:
+            few = seeds
+    return many
+
+
+def _paired(found: Runs, other: int) -> _Paired:
     apart = found.values - found.values[other]
     there = ~np.isnan(apart)
     seeds = there.sum(axis=1)
@@ -88,31 +146,26 @@ def differences(question: Question, found: Runs, other: int, at: Level) -> Diffe
         # square (each of two), and no interval claims to know it better.
         variance = np.maximum(squares / (seeds - 1), found.step**2 / 6)
         deviation = np.where(seeds > 1, np.sqrt(variance), np.nan)
-        freedom = np.maximum(seeds - 1, 1).astype(np.float64)
         error = deviation / np.sqrt(seeds)
-        half = np.where(seeds > 1, -stdtrit(freedom, at.one / 2) * error, np.inf)
-        p_value = np.where(mean == 0, 1.0, 2 * stdtr(freedom, -np.abs(mean) / error))
-    p_value = np.where(seeds > 1, np.minimum(1.0, p_value * at.comparisons * at.looks), 1.0)
     equal = (seeds > 1) & (np.abs(apart).max(axis=1, initial=0.0) == 0)
-    return Differences(question.variants[other], seeds, mean, deviation, half, p_value, equal)
+    return _Paired(seeds, mean, deviation, error, np.maximum(seeds - 1, 1).astype(np.float64), equal)
 
 
-def seeds_needed(mean: float, deviation: float, question: Question, at: Level) -> int:
-    """The smallest number of seeds at which this mean and deviation would decide; 0: it cannot be said.
+def _tail(paired: _Paired, mean: Floats) -> Floats:
+    """Probability of a mean as high as this, or higher, where there is no difference; 1 below two seeds."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tail = stdtr(paired.freedom, -mean / paired.error)
+    return np.where(mean == 0, 0.5, np.where(paired.seeds > 1, tail, 1.0))
 
-    Seeds beyond 10,000 are not counted: that many stands for as many or more.
-    """
-    if not (math.isfinite(mean) and math.isfinite(deviation)):
-        return 0
-    room = max(abs(mean), question.smallest_difference - abs(mean))
-    if room <= 0:
-        return 0
-    few, many = 1, _MOST_SEEDS
-    # The half width falls as seeds are added.
-    while many - few > 1:
-        seeds = (few + many) // 2
-        if -stdtrit(seeds - 1, at.one / 2) * deviation / math.sqrt(seeds) < room:
-            many = seeds
-        else:
-            few = seeds
-    return many
+
+def _judged(question: Question, other: int, paired: _Paired, each_side: float | Floats, p_value: Floats) -> Differences:
+    half = np.where(paired.seeds > 1, -stdtrit(paired.freedom, each_side) * paired.error, np.inf)
+    return Differences(
+        question.variants[other],
+        paired.seeds,
+        paired.mean,
+        paired.deviation,
+        half,
+        np.minimum(1.0, p_value),
+        paired.equal,
+    )

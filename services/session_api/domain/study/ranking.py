@@ -7,7 +7,7 @@ import numpy as np
 from session_api.domain.study import sentences
 from session_api.domain.study.assessment import Assessment, assess
 from session_api.domain.study.best import probabilities
-from session_api.domain.study.differences import Differences, differences, seeds_needed
+from session_api.domain.study.differences import MOST_SEEDS, Differences, seeds_needed, to_baseline
 from session_api.domain.study.elo import ratings
 from session_api.domain.study.looks import complete_rungs, seeds_until
 from session_api.domain.study.model import (
@@ -20,8 +20,6 @@ from session_api.domain.study.model import (
     Standing,
 )
 from session_api.domain.study.runs import Floats
-
-_MOST_SEEDS = 10_000
 
 
 def rank(
@@ -43,13 +41,13 @@ def rank(
     certain = over or complete > 0
     seeds = None if over or not complete else seeds_until(question, complete)
     found = assess(question, results, dropped=dropped, seeds=seeds)
-    to_baseline = differences(question, found.runs, question.variants.index(question.baseline), found.level)
+    against = to_baseline(question, found.runs)
     standings = _standings(found, dropped, certain=certain)
     to_leader = found.to_leader
     chance = _chances(found)
     elo = ratings(found.runs.values, less_is_better=question.direction is Direction.MINIMISE)
     order = sorted(range(len(question.variants)), key=lambda row: _place(found, standings[row], row))
-    answer, decided, more_seeds = _answer(found, to_baseline, standings, order, results, certain=certain, rungs=rungs)
+    answer, decided, more_seeds = _answer(found, against, standings, order, results, certain=certain, rungs=rungs)
 
     def ranked(place: int, row: int) -> RankedVariant:
         values = found.runs.values[row]
@@ -63,7 +61,7 @@ def rank(
             failed=int(found.runs.failed[row]),
             mean=float(there.mean()) if len(there) else np.nan,
             standard_deviation=float(there.std(ddof=1)) if len(there) > 1 else np.nan,
-            to_baseline=to_baseline.pair(row, question, certain=certain) if name != question.baseline else None,
+            to_baseline=against.pair(row, question, certain=certain) if name != question.baseline else None,
             to_leader=None
             if to_leader is None or row == found.leader
             else to_leader.pair(row, question, certain=certain),
@@ -76,7 +74,7 @@ def rank(
         answer=answer,
         decided=decided,
         more_seeds=more_seeds,
-        method=sentences.method(question, found.level),
+        method=sentences.method(question),
         error_rate=question.error_rate,
         baseline=question.baseline,
         variants=tuple(ranked(place, row) for place, row in enumerate(order, start=1)),
@@ -140,7 +138,7 @@ def _chances(found: Assessment) -> Floats:
 
 def _answer(
     found: Assessment,
-    to_baseline: Differences,
+    against: Differences,
     standings: list[Standing],
     order: list[int],
     results: Collection[Result],
@@ -162,21 +160,16 @@ def _answer(
     open_rivals = [row for row in order if standings[row] is Standing.CONTENDING and row not in waiting]
     if not open_rivals and not waiting:
         name = question.variants[found.leader]
-        against = None if name == question.baseline else to_baseline.pair(found.leader, question)
+        to_base = None if name == question.baseline else against.pair(found.leader, question)
         rival = next((row for row in order if row != found.leader and not np.isnan(found.score[row])), None)
-        return sentences.decided(found, against, rival), True, 0
+        return sentences.decided(found, to_base, rival), True, 0
     more = _more_seeds(found, open_rivals) if not waiting else 0
-    return sentences.undecided(found, [*open_rivals, *waiting], more, _MOST_SEEDS), False, more
+    return sentences.undecided(found, [*open_rivals, *waiting], more, MOST_SEEDS), False, more
 
 
 def _more_seeds(found: Assessment, rivals: list[int]) -> int:
     """Until every rival is decided, if means and deviations stay as they are."""
-    to_leader = found.to_leader
-    assert to_leader is not None
-    more = []
-    for row in rivals:
-        needed = seeds_needed(float(to_leader.mean[row]), float(to_leader.deviation[row]), found.question, found.level)
-        if not needed:
-            return 0
-        more.append(max(1, needed - int(to_leader.seeds[row])))
-    return min(_MOST_SEEDS, max(more))
+    assert found.to_leader is not None
+    needed = seeds_needed(found.to_leader, rivals, found.question)
+    there = int(found.to_leader.seeds[rivals].min())
+    return min(MOST_SEEDS, max(1, needed - there)) if needed else 0

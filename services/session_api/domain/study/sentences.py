@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from session_api.domain.study.assessment import Assessment
-from session_api.domain.study.differences import Level
+from session_api.domain.study.looks import looks
 from session_api.domain.study.model import Comparison, PairedDifference, Question, SafetyFinding
 
 _MOST_NAMES = 4
@@ -55,12 +55,14 @@ def broken(findings: Sequence[SafetyFinding]) -> str:
     )
 
 
-def method(question: Question, at: Level) -> str:
+def method(question: Question) -> str:
     """How it was found."""
-    looks = "" if at.looks == 1 else f" and {at.looks} looks"
+    variants, times = len(question.variants), looks(question)
+    over = f"{variants - 1} comparisons" if variants != 2 else "1 comparison"
+    over += f" and {times} looks" if times > 1 else ""
     return (
-        f"Paired differences on the same seeds, Student's t; {percent(question)} over {at.comparisons} "
-        f"comparison{'s' if at.comparisons != 1 else ''}{looks} together (Bonferroni: {100 * at.one:.2g} % each)"
+        f"Paired differences on the same seeds, Student's t; against the baseline {percent(question)} over {over} "
+        f"together (Bonferroni), against the leader {percent(question)} whichever of the {variants} leads (Holm)"
     )
 
 

@@ -1,1 +1,1 @@
-"""The report of a study: the answer, how sure it is, and where in the network the difference lies."""
+"""The report of a study as one self-contained page."""
