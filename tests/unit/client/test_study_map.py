@@ -1,11 +1,13 @@
 """The map of a study's report: roads of a network, traffic on them from SUMO's edge data."""
 
 import gzip
+import math
 
 import pytest
 
+from milepost.report.study.model import EdgeMeans
 from milepost.report.study.roads import Point, Road, roads_of, simplified
-from milepost.report.study.traffic import added, traffic_of
+from milepost.report.study.traffic import EdgeTraffic, means_of, traffic_of
 
 NET = b"""<net>
   <edge id=":J_0" function="internal"><lane id=":J_0_0" index="0" shape="0,0 1,1"/></edge>
@@ -43,14 +45,13 @@ def test_a_curve_keeps_its_form_and_a_ring_its_corners():
     assert simplified((Point(1, 1),)) == (Point(1, 1),)
 
 
-def test_traffic_is_added_up_over_intervals_and_runs():
+def test_traffic_is_added_up_over_intervals_and_averaged_over_runs():
     run = traffic_of([EDGES[:100], EDGES[100:]])
-    assert run["a"].mean_speed_mps == 4.0
-    assert run["a"].delay_s == 5.0
-    assert (run["quiet"].mean_speed_mps, run["quiet"].delay_s) == (None, None)
-    both = added([run, run])
-    assert (both["a"].sampled_s, both["a"].vehicles, both["a"].delay_s) == (800.0, 12, 5.0)
-    assert run["a"].vehicles == 6
+    busy = {"a": EdgeTraffic(sampled_s=400.0, driven_m=3200.0, time_loss_s=0.0, vehicles=0)}
+    means = means_of([run])
+    assert means["a"] == EdgeMeans(speed_mps=4.0, delay_s=30.0, vehicles=6.0)
+    assert math.isnan(means["quiet"].speed_mps)
+    assert means_of([run, busy])["a"] == EdgeMeans(speed_mps=6.0, delay_s=15.0, vehicles=3.0)
 
 
 @pytest.mark.parametrize(

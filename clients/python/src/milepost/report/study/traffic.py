@@ -1,10 +1,12 @@
-"""Traffic on edges, from SUMO's edge data (`outputs/edges.xml`), added up over intervals and seeds."""
+"""Traffic on edges, from SUMO's edge data (`outputs/edges.xml`): means over the runs of a variant."""
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from milepost.report.study.elements import read_elements
+from milepost.report.study.model import EdgeMeans
 
 
 @dataclass(slots=True)
@@ -15,20 +17,6 @@ class EdgeTraffic:
     driven_m: float = 0.0
     time_loss_s: float = 0.0
     vehicles: int = 0
-
-    @property
-    def mean_speed_mps(self) -> float | None:
-        """Mean over all time that vehicles were there; None when there were none."""
-        return self.driven_m / self.sampled_s if self.sampled_s > 0 else None
-
-    @property
-    def delay_s(self) -> float | None:
-        """Mean time a vehicle lost on it; None when there was none."""
-        return self.time_loss_s / self.vehicles if self.vehicles else None
-
-
-Traffic = Mapping[str, EdgeTraffic]
-"""By edge."""
 
 
 def traffic_of(chunks: Iterable[bytes]) -> dict[str, EdgeTraffic]:
@@ -50,8 +38,8 @@ def traffic_of(chunks: Iterable[bytes]) -> dict[str, EdgeTraffic]:
     return dict(found)
 
 
-def added(runs: Iterable[Traffic]) -> dict[str, EdgeTraffic]:
-    """Several runs as one."""
+def means_of(runs: Sequence[Mapping[str, EdgeTraffic]]) -> dict[str, EdgeMeans]:
+    """Means over runs of one variant: of speed over all time that vehicles were there, of the rest per run."""
     total: defaultdict[str, EdgeTraffic] = defaultdict(EdgeTraffic)
     for run in runs:
         for edge_id, one in run.items():
@@ -60,4 +48,11 @@ def added(runs: Iterable[Traffic]) -> dict[str, EdgeTraffic]:
             there.driven_m += one.driven_m
             there.time_loss_s += one.time_loss_s
             there.vehicles += one.vehicles
-    return dict(total)
+    return {
+        edge_id: EdgeMeans(
+            speed_mps=one.driven_m / one.sampled_s if one.sampled_s > 0 else math.nan,
+            delay_s=one.time_loss_s / len(runs),
+            vehicles=one.vehicles / len(runs),
+        )
+        for edge_id, one in total.items()
+    }
