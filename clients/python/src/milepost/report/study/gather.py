@@ -4,8 +4,8 @@ from contextlib import aclosing
 from datetime import datetime
 
 from milepost.client import Milepost
-from milepost.report.study.curves import curves_of
-from milepost.report.study.differences import NoMap, difference_map
+from milepost.report.study.gather_curves import curves_of
+from milepost.report.study.gather_map import NoMap, difference_map
 from milepost.report.study.model import DifferenceMap, StudyReport
 from milepost.session.v1.session_pb2 import Session
 from milepost.studies.written import written_study
