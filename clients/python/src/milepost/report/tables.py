@@ -52,7 +52,7 @@ def results(report: Report) -> Markup:
     note = "Times and speeds are means over the trips that ended. "
     if len(report.sessions) > 1:
         note += f"Below each value: how it differs from {report.sessions[0].name}."
-    return join([_table(heads, rows, left=2), tag("p", note, class_="soft")])
+    return join([table(heads, rows, left=2), tag("p", note, class_="soft")])
 
 
 def _kpis(one: ReportedSession) -> Kpis:
@@ -89,7 +89,7 @@ def phases(report: Report) -> Markup:
             # A fork did not simulate what its origin had behind it.
             if any(cell != tag("td", "–") for cell in cells[2:]):
                 rows.append(cells)
-    return _table(["Phase", "", *_PHASE_HEADS], rows, left=2)
+    return table(["Phase", "", *_PHASE_HEADS], rows, left=2)
 
 
 def interventions(report: Report) -> Markup:
@@ -105,7 +105,7 @@ def interventions(report: Report) -> Markup:
         for mark in one.history.marks
         if mark.kind is MarkKind.INTERVENTION
     ]
-    return _table(["Simulated time", "Session", "What was changed", "Why"], rows, left=4)
+    return table(["Simulated time", "Session", "What was changed", "Why"], rows, left=4)
 
 
 def checkpoints(report: Report) -> Iterator[Markup]:
@@ -123,7 +123,7 @@ def checkpoints(report: Report) -> Iterator[Markup]:
     ]
     if made:
         yield tag("h2", "Checkpoints")
-        yield _table(["Simulated time", "Session", "Name", "Id"], made[:_MAX_CHECKPOINTS], left=4)
+        yield table(["Simulated time", "Session", "Name", "Id"], made[:_MAX_CHECKPOINTS], left=4)
         if len(made) > _MAX_CHECKPOINTS:
             yield tag("p", f"and {len(made) - _MAX_CHECKPOINTS} more", class_="soft")
 
@@ -162,7 +162,7 @@ def attempts(report: Report) -> Markup:
         "Again: intervals that were simulated a second time and compared with the log. EXACT: every one equal, byte "
         "for byte."
     )
-    return join([_table(heads, rows, left=1, left_too=(3, 4, 9)), tag("p", note, class_="soft")])
+    return join([table(heads, rows, left=1, left_too=(3, 4, 9)), tag("p", note, class_="soft")])
 
 
 def origins(report: Report) -> Markup:
@@ -192,10 +192,10 @@ def origins(report: Report) -> Markup:
             [tag("span", f"{name} ", class_="soft"), tag("code", value), tag("br")] for name, value in facts if value
         ]
         rows.append([tag("td", dot(number), one.name, class_="left name"), tag("td", lines, class_="left wide")])
-    return _table(["Session", ""], rows, left=2)
+    return table(["Session", ""], rows, left=2)
 
 
-def _table(heads: Sequence[str], rows: Iterable[Iterable[str]], *, left: int, left_too: Sequence[int] = ()) -> Markup:
+def table(heads: Sequence[str], rows: Iterable[Iterable[str]], *, left: int, left_too: Sequence[int] = ()) -> Markup:
     """A table whose first `left` columns, and those named, are words."""
     titles = [
         tag("th", head, class_="left" if place < left or place in left_too else None)
