@@ -2,6 +2,7 @@
 
 from contextlib import aclosing
 from datetime import datetime
+from pathlib import Path
 
 from milepost.client import Milepost
 from milepost.report.study.gather_curves import curves_of
@@ -12,13 +13,16 @@ from milepost.studies.written import written_study
 from milepost.study.v1.study_pb2 import Study
 from milepost.study.v1.study_service_pb2 import Decision
 
-REPRODUCE = "milepost study run study.yaml"
+REPRODUCE = "milepost study run {file}"
 # Digests that are told one by one; each variant's are in the study itself.
 _MOST_SCENARIOS = 6
 
 
-async def gather(client: Milepost, study_id: str, *, now: datetime) -> StudyReport:
-    """A report of a study as it is now. Raises MilepostError."""
+async def gather(client: Milepost, study_id: str, *, now: datetime, file: Path | None = None) -> StudyReport:
+    """A report of a study as it is now. Its command runs `file`; None: the study as a file, which the report holds.
+
+    Raises MilepostError.
+    """
     study = await client.studies.get(study_id, full=True)
     ranking = await client.studies.ranking(study_id)
     cells = [cell async for cell in client.studies.cells(study_id, page_size=5000)]
@@ -39,8 +43,8 @@ async def gather(client: Milepost, study_id: str, *, now: datetime) -> StudyRepo
         map=found,
         why_no_map=why_no_map,
         simulators=_simulators(sessions),
-        reproduce=REPRODUCE,
-        study_file=written_study(study),
+        reproduce=REPRODUCE.format(file="study.yaml" if file is None else file.as_posix()),
+        study_file=written_study(study) if file is None else "",
         versions=_versions(study),
     )
 
