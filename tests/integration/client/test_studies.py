@@ -44,6 +44,8 @@ async def test_a_file_becomes_a_ranking_and_the_same_again_comes_from_stored_res
     ranking = await stack.client.studies.ranking("slower")
     cells = [cell async for cell in stack.client.studies.cells("slower", page_size=2)]
     watched = await milepost("study", "watch", "slower", "--output", "json")
+    page = study.with_name("study.html")
+    reported = await milepost("study", "report", "slower", "-o", page)
     again = study.with_name("again.yaml")
     again.write_text(written_study(await stack.client.studies.get("slower", full=True)))
     repeated = await milepost("study", "run", again, "--id", "slower-again", "--output", "json")
@@ -60,6 +62,8 @@ async def test_a_file_becomes_a_ranking_and_the_same_again_comes_from_stored_res
     ]
     assert all(cell.state == CellState.CELL_STATE_DONE for cell in cells)
     assert watched.lines[-1]["study"]["state"] == "STUDY_STATE_COMPLETED"
+    assert (reported.exit_code, reported.out) == (0, f"report: {page}\n")
+    assert all(word in page.read_text() for word in (ranking.answer, "Where it changes", "<polyline", "A0B0"))
     progress = repeated.json["study"]["progress"]
     assert (progress["done"], progress["cached"], progress["simulated_s"]) == ("9", "9", 0)
     assert [one["name"] for one in repeated.json["ranking"]["variants"]] == [one.name for one in ranking.variants]

@@ -8,7 +8,6 @@ import typer
 
 from milepost.cli.command import Target
 from milepost.report.study.gather import gather
-from milepost.report.study.page import page
 
 
 async def report(
@@ -21,6 +20,9 @@ async def report(
     ] = None,
 ) -> None:
     """Write a page with the answer, the ranking, curves and the map of differences; it needs nothing beside itself."""
+    # Only here: numpy, which it draws bands with, takes a while to import.
+    from milepost.report.study.page import page  # noqa: PLC0415
+
     async with target.client() as client:
         found = await gather(client, study_id, now=datetime.now(UTC), file=file)
     to.write_text(page(found, title=title), encoding="utf-8")
