@@ -153,7 +153,7 @@ def test_a_run_tells_its_decisions_its_answer_and_the_ranking(milepost, scripted
     assert "c40 is dropped: it breaks [collisions <= 0]" in ran.stderr
     assert "3/12 done, 3 cached, 2 running, 4 waiting" in ran.stderr
     lines = ran.stdout.splitlines()
-    assert lines[:2] == ["study s: completed: it is decided", "c60 is the best."]
+    assert lines[:2] == ["study s: completed: it is decided; 12/12 done, 3 cached, 2 running", "c60 is the best."]
     rows = {words[0]: words for words in (line.split() for line in lines[3:6])}
     assert " ".join(rows["1"]) == "1 c60 [fast] 41.23 ± 1.26 4 -3.51 better [-4.20, -2.80] 97% 1588 leading"
     assert " ".join(rows["2"]).startswith("2 base 44.70 ± 2.50 4 (1 failed) –")

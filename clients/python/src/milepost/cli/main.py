@@ -24,6 +24,7 @@ from milepost.cli import (
     stats,
     steering,
     study,
+    study_report,
     top,
     up,
 )
@@ -90,6 +91,7 @@ add_command(study_app, "ranking", study.ranking)
 add_command(study_app, "cells", study.cells)
 add_command(study_app, "list", study.list_)
 add_command(study_app, "show", study.show)
+add_command(study_app, "report", study_report.report)
 add_command(study_app, "cancel", study.cancel)
 app.add_typer(study_app, name="study", rich_help_panel=RUN)
 

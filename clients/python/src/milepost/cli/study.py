@@ -199,8 +199,7 @@ def _print_created(target: Target, study: Study, *, validate_only: bool) -> None
 
 
 def _print_end(study: Study, found: Ranking) -> None:
-    sys.stderr.write(f"{progress_words(study)}\n")
-    print(f"study {study.study_id}: {state_words(study)}")
+    print(f"study {study.study_id}: {state_words(study)}; {progress_words(study)}")
     _print_ranking(found, _SHOWN)
     if len(found.variants) > _SHOWN:
         print(f"and {len(found.variants) - _SHOWN} more: milepost study ranking {study.study_id}")

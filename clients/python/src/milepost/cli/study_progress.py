@@ -41,9 +41,11 @@ class Lines:
 
     def show(self, message: WatchStudyResponse) -> None:
         """Print what is due."""
-        for decision in message.decisions:
-            sys.stderr.write(f"{decision.text}\n")
+        for text in _news(message):
+            sys.stderr.write(f"{text}\n")
         words, now = progress_words(message.study), time.monotonic()
+        if not message.study.progress.cells:
+            return
         if words != self._said and now - self._said_at >= _LINE_INTERVAL_S:
             self._said, self._said_at = words, now
             sys.stderr.write(f"{words}\n")
@@ -65,8 +67,8 @@ class Bar:
 
     def show(self, message: WatchStudyResponse) -> None:
         """Move the bar."""
-        for decision in message.decisions:
-            self._console.print(decision.text)
+        for text in _news(message):
+            self._console.print(text)
         progress = message.study.progress
         self._progress.update(
             self._task,
@@ -135,6 +137,11 @@ def clock_words(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes:02} min"
     return f"{minutes} min {rest_s:02} s" if minutes else f"{rest_s} s"
+
+
+def _news(message: WatchStudyResponse) -> list[str]:
+    """Decisions, but for the answer: that is told with the ranking."""
+    return [decision.text for decision in message.decisions if decision.text != message.study.answer]
 
 
 def _goes_on(progress: StudyProgress) -> bool:

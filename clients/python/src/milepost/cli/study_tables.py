@@ -45,7 +45,7 @@ def ranking_table(ranking: Ranking, *, limit: int | None = None) -> Table:
     shown = ranking.variants[:limit]
     decimals = decimals_of(shown)
     table = Table("", "variant", box=None)
-    for heading in ("mean ± sd", "runs", f"to {ranking.baseline or 'baseline'}", "interval", "P(best)", "Elo"):
+    for heading in ("mean ± sd", "runs", f"less {ranking.baseline or 'baseline'}", "interval", "P(best)", "Elo"):
         table.add_column(Text(heading), justify="right")
     table.add_column("standing")
     table.add_column("findings")

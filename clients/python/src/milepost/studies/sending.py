@@ -5,15 +5,16 @@ from contextlib import asynccontextmanager
 
 from milepost.blobs import Blobs
 from milepost.connection import Connection
-from milepost.exceptions import MilepostError
+from milepost.exceptions import InputFileError, MilepostError, ScenarioFilesError
 from milepost.scenario.v1.template_pb2 import Template
 from milepost.scenario.v1.template_service_pb2 import CreateTemplateRequest, DeleteTemplateRequest
 from milepost.scenario.v1.template_service_pb2_grpc import TemplateServiceStub
 from milepost.scenarios import Scenarios
 from milepost.studies.form import StudyFile
 
-# Refusals without violations, and the field of the request they are about.
+# Findings without violations, and the field of the request they are about.
 _ABOUT = {
+    "SCENARIO_FILES": "spec.base.scenario_digest",
     "SCENARIO_NOT_FOUND": "spec.base.scenario_digest",
     "TEMPLATE_NOT_FOUND": "spec.base.template",
     "SESSION_NOT_FOUND": "spec.base.session.session_id",
@@ -80,4 +81,6 @@ def _placed(study: StudyFile, refused: MilepostError) -> MilepostError:
         return refused
     # One value of a grid is wrong in many variants, and stands in the file once.
     found = list(dict.fromkeys(found))
+    if isinstance(refused, ScenarioFilesError):
+        return InputFileError(study.name, found)
     return type(refused)(refused.reason, refused.message, metadata=refused.metadata, violations=found)

@@ -116,7 +116,7 @@ def _field(field: Any, value: Any) -> Any:
     if not field.is_repeated:
         return _one(field, value)
     if field.message_type is not None and field.message_type.full_name == SumoOption.DESCRIPTOR.full_name:
-        options = {option.name: option.value for option in value}
+        options = {option.name: _unquoted(option.value) for option in value}
         return options if len(options) == len(value) else [_plain(option) for option in value]
     return [_one(field, one) for one in value]
 
@@ -137,6 +137,15 @@ def _one(field: Any, value: Any) -> Any:
     return value
 
 
+def _unquoted(text: str) -> float | int | str:
+    """A text that is a number written as usual needs no quotes."""
+    try:
+        number = _short(float(text))
+    except ValueError:
+        return text
+    return number if f"{number}" == text else text
+
+
 def _short(number: float) -> float | int:
     """A whole number without its point."""
-    return int(number) if number.is_integer() and abs(number) < 1e15 else number
+    return int(number) if abs(number) < 1e15 and number.is_integer() else number
