@@ -41,6 +41,16 @@ class BoundPlace:
     attribute: str
     value: Bound
 
+    @property
+    def stands_there(self) -> bool:
+        """Whether nothing changes; of numbers it is the value that counts, not how it is written."""
+        current = self.place.current
+        if current is None:
+            return False
+        if isinstance(self.value, str):
+            return current == self.value
+        return _NUMBER.fullmatch(current) is not None and float(current) == self.value
+
 
 class BoundFile:
     """A file's content, read once and filled in as often as wanted."""
@@ -57,7 +67,7 @@ class BoundFile:
 
     def filled(self, bound: Sequence[BoundPlace]) -> bytes:
         """The file with these values in their places, which do not overlap; the stored bytes when nothing changes."""
-        edits = [one for one in bound if not _stands_there(one)]
+        edits = [one for one in bound if not one.stands_there]
         if not edits:
             return self._stored
         parts: list[bytes] = []
@@ -68,15 +78,6 @@ class BoundFile:
         content = b"".join((*parts, self._plain[at:]))
         # No name and no time in the header: equal content, equal bytes.
         return gzip.compress(content, compresslevel=1, mtime=0) if self._packed else content
-
-
-def _stands_there(one: BoundPlace) -> bool:
-    current = one.place.current
-    if current is None:
-        return False
-    if isinstance(one.value, str):
-        return current == one.value
-    return _NUMBER.fullmatch(current) is not None and float(current) == one.value
 
 
 def _replacement(one: BoundPlace) -> bytes:

@@ -72,9 +72,7 @@ def named_edges(tag: str, attributes: Mapping[str, str]) -> list[str]:
 
 def needs_checking(tag: str, attribute: str) -> bool:
     """Whether an attribute has to be held against the rest of its scenario when it changes."""
-    return (
-        attribute in _EDGE_ATTRIBUTES.get(tag, ()) or (tag, attribute) in _EDGES_OWN or attribute == _EMISSION_CLASS
-    )
+    return attribute in _EDGE_ATTRIBUTES.get(tag, ()) or (tag, attribute) in _EDGES_OWN or attribute == _EMISSION_CLASS
 
 
 def escaping_model(attributes: Mapping[str, str]) -> str | None:

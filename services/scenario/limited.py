@@ -32,9 +32,7 @@ class LimitPassed(Exception):
 async def inspect_limited(root: Path, config_path: str, limits: InspectionLimits | None = None) -> Inspection:
     """As `inspect.inspect`, within `limits`. Death, time-out or nonsense is the finding `inspection-exhausted`."""
     try:
-        return _parse(
-            await _run_limited("scenario.inspect_main", str(root.absolute()), config_path, limits=limits)
-        )
+        return _parse(await _run_limited("scenario.inspect_main", str(root.absolute()), config_path, limits=limits))
     except LimitPassed as passed:
         return _exhausted(passed.what)
 

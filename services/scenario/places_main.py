@@ -1,6 +1,7 @@
-"""`python -m scenario.places_main CPU_S MEMORY_BYTES FILE NAME TARGETS`: places of bindings, limited, as JSON on stdout.
+"""`python -m scenario.places_main CPU_S MEMORY_BYTES FILE NAME TARGETS`: places of bindings, as JSON on stdout.
 
-    {"found": [[[start, end, current, needs_inspection], ...] | {"part": ..., "message": ...}, ...], "rejected": [{...}]}
+    {"found": [[[start, end, current, needs_inspection], ...] | {"part": ..., "message": ...}, ...],
+     "rejected": [{...}]}
 
 TARGETS is a file. Started by `limited.find_places_limited`.
 """

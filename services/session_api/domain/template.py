@@ -1,17 +1,26 @@
 """Templates: parameters, what their values may be, and what follows from them.
 
-    parameters + values ─► checked, defaults added ─► one number or text per binding
+parameters + values ─► checked, defaults added ─► one number or text per binding
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from session_api.domain.formula import Formula, NoFormula, Undefined
+from session_api.domain.study.expressions import FUNCTIONS, BadExpression, Expression, Function, compile_expression
 
 Value = float | str | bool
 """As it is given; a truth value is one of no parameter."""
 MAX_TEXT_CHARS = 500
+_OPERATORS = ("+", "-", "*", "/", "%", "**")
+
+
+def _round(value: float, digits: float = 0.0) -> float:
+    """To so many digits behind the decimal point, half to even."""
+    return round(value, max(-300, min(300, int(digits))))
+
+
+_FUNCTIONS = {name: FUNCTIONS[name] for name in ("min", "max", "abs", "sqrt")} | {"round": Function(_round, 1, 2)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +96,7 @@ class Rules:
 
     parameters: tuple[Parameter, ...]
     expressions: tuple[str, ...]
-    _formulas: tuple[Formula | str, ...] = field(init=False, repr=False, compare=False)
+    _formulas: tuple[Expression | str, ...] = field(init=False, repr=False, compare=False)
     """Of each binding its formula, or the name of the text that stands alone."""
 
     def __post_init__(self) -> None:
@@ -128,11 +137,12 @@ class Rules:
             if isinstance(formula, str):
                 bound.append(values[formula])
                 continue
-            try:
-                bound.append(formula.value(numbers))
-            except Undefined as undefined:
+            number = formula.value(numbers)
+            if number is None:
                 name = next(iter(self.names_of(index)), "")
-                wrong.append(Wrong(name, f"makes `{self.expressions[index]}` {undefined}"))
+                wrong.append(Wrong(name, f"with it `{formula.text}` has no finite value"))
+            else:
+                bound.append(number)
         return wrong or Filling(values, tuple(bound))
 
 
@@ -144,7 +154,7 @@ class InvalidRules(Exception):
         self.wrong = wrong
 
 
-def _read(parameters: Sequence[Parameter], expressions: Sequence[str]) -> tuple[list[Wrong], list[Formula | str]]:
+def _read(parameters: Sequence[Parameter], expressions: Sequence[str]) -> tuple[list[Wrong], list[Expression | str]]:
     wrong: list[Wrong] = []
     known: dict[str, Parameter] = {}
     for index, parameter in enumerate(parameters):
@@ -154,7 +164,7 @@ def _read(parameters: Sequence[Parameter], expressions: Sequence[str]) -> tuple[
         known[parameter.name] = parameter
     numbers = frozenset(name for name, parameter in known.items() if not parameter.is_text)
     used: set[str] = set()
-    formulas: list[Formula | str] = []
+    formulas: list[Expression | str] = []
     for index, expression in enumerate(expressions):
         alone = expression.strip()
         if alone in known and known[alone].is_text:
@@ -162,9 +172,9 @@ def _read(parameters: Sequence[Parameter], expressions: Sequence[str]) -> tuple[
             used.add(alone)
             continue
         try:
-            formula = Formula.read(expression, numbers)
-        except NoFormula as error:
-            wrong.append(Wrong(f"bindings[{index}].value", _told(str(error), known)))
+            formula = compile_expression(expression, numbers, functions=_FUNCTIONS, operators=_OPERATORS)
+        except BadExpression as error:
+            wrong.append(Wrong(f"bindings[{index}].value", _told(error, known)))
             continue
         formulas.append(formula)
         used |= formula.names
@@ -176,9 +186,9 @@ def _read(parameters: Sequence[Parameter], expressions: Sequence[str]) -> tuple[
     return wrong, formulas
 
 
-def _told(message: str, known: Mapping[str, Parameter]) -> str:
-    texts = [name for name, parameter in known.items() if parameter.is_text and f"'{name}'" in message]
-    return f"{message}; the text '{texts[0]}' can only stand alone" if texts else message
+def _told(error: BadExpression, known: Mapping[str, Parameter]) -> str:
+    parameter = known.get(error.word)
+    return f"the text '{error.word}' can only stand alone" if parameter and parameter.is_text else str(error)
 
 
 def _wrong_with(parameter: Parameter) -> list[Wrong]:
