@@ -5,7 +5,7 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.json_format import ParseDict
+from google.protobuf.field_mask_pb2 import FieldMask
 from running_api import Api, refusal, running_api
 from test_retention import AT_ONCE, clean_up, missing
 from tiny_templates import GREEN, TINY, content, create, fill, request, upload
@@ -18,6 +18,7 @@ from milepost.session.v1 import session_service_pb2 as sessions
 from milepost.session.v1.session_pb2 import SessionSpec
 
 NET = "tiny.net.xml"
+pytestmark = pytest.mark.any_database
 
 
 async def listed(api: Api, **asked: Any) -> list[tuple[str, int]]:
@@ -102,84 +103,79 @@ async def test_values_that_stand_there_already_make_the_scenario_itself(api: Api
     assert (made.scenario, made.already_stored) == (base, True)
 
 
-@pytest.mark.parametrize(
-    ("changed", "field"),
-    [
-        ({"scenario_digest": "no digest"}, "scenario_digest"),
-        ({"name": "No name"}, "name"),
-        ({"parameters": [{"name": "cycle_s"}]}, "parameters[0].default"),
-        ({"parameters": [{"name": "a", "default": 1}, {"name": "9", "default": 1}]}, "parameters[1].name"),
-        ({"parameters": [{"name": "a", "default": True}]}, "parameters[0].default"),
-        ({"parameters": [{"name": "a", "default": 5, "maximum": 4}]}, "parameters[0].default"),
-        ({"parameters": [{"name": "a", "default": 5}, {"name": "a", "default": 5}]}, "parameters[1].name"),
-        ({"parameters": [{"name": "a", "default": 5}, {"name": "b", "default": 5}]}, "parameters[1].name"),
-        ({"parameters": [{"name": "a", "default": "x", "choices": ["y"]}]}, "parameters[0].default"),
-    ],
-)
-async def test_a_template_is_refused_by_the_field_that_is_wrong(api: Api, changed: dict[str, Any], field: str) -> None:
-    digest = (await upload(api)).digest
-    one = {"bindings": [{"option": "scale", "value": "a"}]} if "parameters" in changed else {}
-    refused = await refusal(create(api, digest, **one, **changed))
-    assert (refused.reason, refused.fields) == ("FIELD_INVALID", [field])
+WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
+    ({"scenario_digest": "no digest"}, "scenario_digest"),
+    ({"name": "No name"}, "name"),
+    ({"parameters": [{"name": "cycle_s"}]}, "parameters[0].default"),
+    ({"parameters": [{"name": "a", "default": 1}, {"name": "9", "default": 1}]}, "parameters[1].name"),
+    ({"parameters": [{"name": "a", "default": True}]}, "parameters[0].default"),
+    ({"parameters": [{"name": "a", "default": 5, "maximum": 4}]}, "parameters[0].default"),
+    ({"parameters": [{"name": "a", "default": 5}, {"name": "a", "default": 5}]}, "parameters[1].name"),
+    ({"parameters": [{"name": "a", "default": 5}, {"name": "b", "default": 5}]}, "parameters[1].name"),
+    ({"parameters": [{"name": "a", "default": "x", "choices": ["y"]}]}, "parameters[0].default"),
+]
+WRONG_BINDINGS: list[tuple[dict[str, Any], str]] = [
+    ({"option": "scale", "value": "cycle_s +"}, "bindings[0].value"),
+    ({"option": "scale", "value": "nothing"}, "bindings[0].value"),
+    ({"option": "scale", "value": "1 / (cycle_s - 30)"}, "parameters[0].default"),
+    ({"option": "net-file", "value": "cycle_s"}, "bindings[0].option"),
+    ({"option": "seed", "value": "cycle_s"}, "bindings[0].option"),
+    ({"option": "nonsense", "value": "cycle_s"}, "bindings[0].option"),
+    ({"option": "ignore-junction-blocker", "value": "kind"}, "bindings[0].value"),
+    ({"attribute": {"file": "other.xml", "select": "a", "attribute": "b"}}, "bindings[0].attribute.file"),
+    ({"attribute": {"file": "run.sumocfg", "select": "*", "attribute": "b"}}, "bindings[0].attribute.file"),
+    ({"attribute": {"file": NET, "select": "a", "attribute": "b"}}, "bindings[0].attribute.select"),
+    ({"attribute": {"file": NET, "select": "a[", "attribute": "b"}}, "bindings[0].attribute.select"),
+    ({"attribute": {"file": NET, "select": "/net", "attribute": "b"}}, "bindings[0].attribute.select"),
+    ({"attribute": {"file": NET, "select": "edge", "attribute": "<"}}, "bindings[0].attribute.attribute"),
+    ({"attribute": {"file": NET, "select": "edge", "attribute": "xmlns"}}, "bindings[0].attribute.attribute"),
+    ({"attribute": {"file": NET, "select": "edge", "attribute": "file"}}, "bindings[0].attribute.attribute"),
+    (
+        {"attribute": {"file": "tiny.add.xml", "select": "*", "attribute": "file"}},
+        "bindings[0].attribute.attribute",
+    ),
+    ({"attribute": {"file": NET, "select": GREEN, "attribute": "duration"}}, "bindings[1].attribute"),
+]
+WRONG_VALUES: list[tuple[dict[str, Any], list[str]]] = [
+    ({"cycle_s": 9}, ["parameters.cycle_s"]),
+    ({"cycle_s": "30"}, ["parameters.cycle_s"]),
+    ({"cycle_s": None}, ["parameters.cycle_s"]),
+    ({"cycle_s": [1]}, ["parameters.cycle_s"]),
+    ({"kind": "other", "more": 1}, ["parameters.more", "parameters.kind"]),
+    ({"teleport_s": 1.5}, ["parameters.teleport_s"]),
+]
 
 
-@pytest.mark.parametrize(
-    ("binding", "field"),
-    [
-        ({"option": "scale", "value": "cycle_s +"}, "bindings[0].value"),
-        ({"option": "scale", "value": "nothing"}, "bindings[0].value"),
-        ({"option": "scale", "value": "1 / (cycle_s - 30)"}, "parameters[0].default"),
-        ({"option": "net-file", "value": "cycle_s"}, "bindings[0].option"),
-        ({"option": "seed", "value": "cycle_s"}, "bindings[0].option"),
-        ({"option": "nonsense", "value": "cycle_s"}, "bindings[0].option"),
-        ({"option": "ignore-junction-blocker", "value": "kind"}, "bindings[0].value"),
-        ({"attribute": {"file": "other.xml", "select": "a", "attribute": "b"}}, "bindings[0].attribute.file"),
-        ({"attribute": {"file": "run.sumocfg", "select": "*", "attribute": "b"}}, "bindings[0].attribute.file"),
-        ({"attribute": {"file": NET, "select": "a", "attribute": "b"}}, "bindings[0].attribute.select"),
-        ({"attribute": {"file": NET, "select": "a[", "attribute": "b"}}, "bindings[0].attribute.select"),
-        ({"attribute": {"file": NET, "select": "/net", "attribute": "b"}}, "bindings[0].attribute.select"),
-        ({"attribute": {"file": NET, "select": "edge", "attribute": "<"}}, "bindings[0].attribute.attribute"),
-        ({"attribute": {"file": NET, "select": "edge", "attribute": "xmlns"}}, "bindings[0].attribute.attribute"),
-        ({"attribute": {"file": NET, "select": "edge", "attribute": "file"}}, "bindings[0].attribute.attribute"),
-        (
-            {"attribute": {"file": "tiny.add.xml", "select": "*", "attribute": "file"}},
-            "bindings[0].attribute.attribute",
-        ),
-        ({"attribute": {"file": NET, "select": GREEN, "attribute": "duration"}}, "bindings[1].attribute"),
-    ],
-)
-async def test_a_binding_is_refused_by_its_field(api: Api, binding: dict[str, Any], field: str) -> None:
+async def test_a_template_is_refused_by_the_field_that_is_wrong(api: Api) -> None:
     digest = (await upload(api)).digest
-    bindings = [
-        {"value": "cycle_s", **binding},
+    for changed, field in WRONG_FIELDS:
+        one = {"bindings": [{"option": "scale", "value": "a"}]} if "parameters" in changed else {}
+        refused = await refusal(create(api, digest, **one, **changed))
+        assert (refused.reason, refused.fields, changed) == ("FIELD_INVALID", [field], changed)
+
+
+async def test_a_binding_is_refused_by_its_field(api: Api) -> None:
+    digest = (await upload(api)).digest
+    others = [
         {"attribute": {"file": NET, "select": ".//tlLogic/*[1]", "attribute": "duration"}, "value": "cycle_s"},
         {"attribute": {"file": NET, "select": "tlLogic", "attribute": "type"}, "value": "kind"},
         {"attribute": {"file": NET, "select": "tlLogic", "attribute": "offset"}, "value": "teleport_s"},
     ]
-    refused = await refusal(create(api, digest, bindings=bindings))
-    assert (refused.reason, refused.fields) == ("FIELD_INVALID", [field])
+    for binding, field in WRONG_BINDINGS:
+        refused = await refusal(create(api, digest, bindings=[{"value": "cycle_s", **binding}, *others]))
+        assert (refused.reason, refused.fields, binding) == ("FIELD_INVALID", [field], binding)
 
 
 async def test_a_template_of_no_scenario_is_none(api: Api) -> None:
     assert (await refusal(create(api, "0" * 64))).reason == "SCENARIO_NOT_FOUND"
 
 
-@pytest.mark.parametrize(
-    ("values", "fields"),
-    [
-        ({"cycle_s": 9}, ["parameters.cycle_s"]),
-        ({"cycle_s": "30"}, ["parameters.cycle_s"]),
-        ({"cycle_s": None}, ["parameters.cycle_s"]),
-        ({"cycle_s": [1]}, ["parameters.cycle_s"]),
-        ({"kind": "other", "more": 1}, ["parameters.more", "parameters.kind"]),
-        ({"teleport_s": 1.5}, ["parameters.teleport_s"]),
-    ],
-)
-async def test_values_are_refused_by_their_names(api: Api, values: dict[str, Any], fields: list[str]) -> None:
+async def test_values_are_refused_by_their_names(api: Api) -> None:
     await create(api, (await upload(api)).digest)
-    refused = await refusal(fill(api, **values))
-    assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
-    assert refused.fields == fields
+    for values, fields in WRONG_VALUES:
+        refused = await refusal(fill(api, **values))
+        assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
+        assert (refused.fields, values) == (fields, values)
 
 
 async def test_values_that_break_the_scenario_are_told_with_the_file_and_the_line(api: Api) -> None:
@@ -193,12 +189,9 @@ async def test_values_that_break_the_scenario_are_told_with_the_file_and_the_lin
 
 async def test_a_filled_scenario_counts_with_what_is_new_in_it(api: Api) -> None:
     await create(api, (await upload(api)).digest)
-    quota = admin.Quota(stored_bytes=5000, uploads_per_hour=3)
-    await api.admin.SetQuota(
-        ParseDict(
-            {"tenant": "default", "update_mask": "stored_bytes,uploadsPerHour"}, admin.SetQuotaRequest(quota=quota)
-        )
-    )
+    quota = admin.Quota(stored_bytes=100_000, uploads_per_hour=2)
+    mask = FieldMask(paths=["stored_bytes", "uploads_per_hour"])
+    await api.admin.SetQuota(admin.SetQuotaRequest(tenant="default", quota=quota, update_mask=mask))
     before = (await api.admin.GetQuota(admin.GetQuotaRequest(tenant="default"))).usage.stored_bytes
     await fill(api, cycle_s=40)
     after = (await api.admin.GetQuota(admin.GetQuotaRequest(tenant="default"))).usage.stored_bytes
