@@ -72,6 +72,9 @@ class Templates:
 
     async def get(self, tenant: str, name: str, version: int = 0) -> StoredTemplate | None:
         """A version, 0 being the latest; None when there is none."""
+        if not name.isprintable():
+            # PostgreSQL takes no NUL in a text.
+            return None
         query = (
             select(templates)
             .where(templates.c.tenant == tenant, templates.c.name == name, _HERE)
@@ -99,6 +102,8 @@ class Templates:
 
     async def remove(self, tenant: str, name: str) -> set[str]:
         """Forget all versions; the digests of their scenarios, none when it was not there."""
+        if not name.isprintable():
+            return set()
         mine = templates.c.tenant == tenant, templates.c.name == name
 
         async def work(connection: AsyncConnection) -> set[str]:

@@ -42,13 +42,14 @@ async def fuzzer(guarded: Guarded) -> tuple[Caller, dict[str, list[str]]]:
         only = session.CreateSessionRequest(spec=spec, create_only=True)
         created = [await caller.call("SessionService.CreateSession", only) for _ in range(SEVERAL)]
         names = [its.session_id, *(one.response.session.session_id for one in created)]
+        files = [file.name for file in TINY.iterdir()]
         digests = [its.scenario_digest, its.file.sha256]
         _known[id(guarded)] = (
             caller,
             {
                 **dict.fromkeys(("session_id", "session_ids"), names),
                 **dict.fromkeys(("scenario_digest", "digest", "sha256"), digests),
-                **dict.fromkeys(("path", "file"), [file.name for file in TINY.iterdir()]),
+                **dict.fromkeys(("path", "file"), files),
                 "select": ["tlLogic/phase[1]", ".//*", "edge/lane"],
                 "value": ["green_s", "2 * green_s"],
                 "name": [TEMPLATE, "green_s"],
