@@ -56,38 +56,38 @@ def told(ranking: Ranking) -> Ranking:
 async def test_a_study_killed_in_the_middle_ends_with_the_same_ranking(tmp_path: Path) -> None:
     # Nothing stored: the second is to be simulated like the first.
     design = Design(racing=RacingDesign(first_seeds=2), no_cache=True, map_seeds=1)
-    async with lasting_stack(tmp_path, workers=1, slots=3, environment={"MILEPOST_LEASE_S": "3"}) as stack:
-        async with Milepost.connect(stack.api, stack.store) as client:
-            scenario = await client.scenarios.upload(demo_directory())
-            spec = StudySpec(
-                base=StudyBase(scenario_digest=scenario.digest),
-                variants=[
-                    Variant(
-                        name=f"v{number}", patch=Patch(options=[SumoOption(name="scale", value=f"{1 + number / 20}")])
-                    )
-                    for number in range(VARIANTS)
-                ],
-                seeds=list(range(1, SEEDS + 1)),
-                objective=Objective(expression="mean_time_loss_s"),
-                design=design,
-                session=SessionSpec(end_time_s=BEGIN_S + 120),
-            )
-            disturbed = await client.studies.create(CreateStudyRequest(spec=spec))
-            for done in (2, VARIANTS + 1):
-                await _until_done(client, disturbed, done)
-                await kill_everything(stack)
-            first = await client.studies.wait(disturbed.study_id)
-            calm = await client.studies.create(CreateStudyRequest(spec=spec))
-            second = await client.studies.wait(calm.study_id)
-            assert first.state == second.state == StudyState.STUDY_STATE_COMPLETED
-            assert (first.end, first.answer) == (second.end, second.answer)
-            rankings = [told(await client.studies.ranking(one.study_id)) for one in (first, second)]
-            assert rankings[0] == rankings[1]
-            cells = [[cell async for cell in client.studies.cells(one.study_id)] for one in (first, second)]
-            assert [(cell.variant, cell.seed, cell.value) for cell in cells[0]] == [
-                (cell.variant, cell.seed, cell.value) for cell in cells[1]
-            ]
-            assert first.progress.sessions == second.progress.sessions, "nothing was simulated twice"
+    async with (
+        lasting_stack(tmp_path, workers=1, slots=3, environment={"MILEPOST_LEASE_S": "3"}) as stack,
+        Milepost.connect(stack.api, stack.store) as client,
+    ):
+        scenario = await client.scenarios.upload(demo_directory())
+        spec = StudySpec(
+            base=StudyBase(scenario_digest=scenario.digest),
+            variants=[
+                Variant(name=f"v{number}", patch=Patch(options=[SumoOption(name="scale", value=f"{1 + number / 20}")]))
+                for number in range(VARIANTS)
+            ],
+            seeds=list(range(1, SEEDS + 1)),
+            objective=Objective(expression="mean_time_loss_s"),
+            design=design,
+            session=SessionSpec(end_time_s=BEGIN_S + 120),
+        )
+        disturbed = await client.studies.create(CreateStudyRequest(spec=spec))
+        for done in (2, VARIANTS + 1):
+            await _until_done(client, disturbed, done)
+            await kill_everything(stack)
+        first = await client.studies.wait(disturbed.study_id)
+        calm = await client.studies.create(CreateStudyRequest(spec=spec))
+        second = await client.studies.wait(calm.study_id)
+        assert first.state == second.state == StudyState.STUDY_STATE_COMPLETED
+        assert (first.end, first.answer) == (second.end, second.answer)
+        rankings = [told(await client.studies.ranking(one.study_id)) for one in (first, second)]
+        assert rankings[0] == rankings[1]
+        cells = [[cell async for cell in client.studies.cells(one.study_id)] for one in (first, second)]
+        assert [(cell.variant, cell.seed, cell.value) for cell in cells[0]] == [
+            (cell.variant, cell.seed, cell.value) for cell in cells[1]
+        ]
+        assert first.progress.sessions == second.progress.sessions, "nothing was simulated twice"
 
 
 async def _until_done(client: Milepost, study: Study, done: int) -> None:
