@@ -18,6 +18,7 @@ from bench import (
     recovery,
     store,
     studies,
+    study_rivals,
     watchers,
 )
 
@@ -35,6 +36,7 @@ FIGURES: dict[str, Callable[[], Awaitable[None]]] = {
     "cluster": cluster.measure,
     "fleet": fleet.measure,
     "studies-aa": studies.measure,
+    "studies-rivals": study_rivals.measure,
 }
 
 
