@@ -18,6 +18,7 @@ from bench import (
     recovery,
     store,
     studies,
+    warm_up,
     watchers,
 )
 
@@ -35,6 +36,7 @@ FIGURES: dict[str, Callable[[], Awaitable[None]]] = {
     "cluster": cluster.measure,
     "fleet": fleet.measure,
     "studies-aa": studies.measure,
+    "warm-up": warm_up.measure,
 }
 
 
