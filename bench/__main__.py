@@ -19,6 +19,7 @@ from bench import (
     store,
     studies,
     study_rivals,
+    warm_up,
     watchers,
 )
 
@@ -37,6 +38,7 @@ FIGURES: dict[str, Callable[[], Awaitable[None]]] = {
     "fleet": fleet.measure,
     "studies-aa": studies.measure,
     "studies-rivals": study_rivals.measure,
+    "warm-up": warm_up.measure,
 }
 
 
