@@ -17,6 +17,7 @@ from bench import (
     projection,
     recovery,
     store,
+    studies,
     watchers,
 )
 
@@ -33,6 +34,7 @@ FIGURES: dict[str, Callable[[], Awaitable[None]]] = {
     "watchers": watchers.measure,
     "cluster": cluster.measure,
     "fleet": fleet.measure,
+    "studies-aa": studies.measure,
 }
 
 

@@ -25,6 +25,9 @@ _EDGE_ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = {
     "transport": ("from", "to"),
     "tranship": ("edges", "from", "to"),
 }
+# By these a network has an edge that others may name.
+_EDGES_OWN: Final = frozenset({("edge", "id"), ("edge", "function")})
+_EMISSION_CLASS: Final = "emissionClass"
 
 
 class Purpose(Enum):
@@ -67,9 +70,14 @@ def named_edges(tag: str, attributes: Mapping[str, str]) -> list[str]:
     return [edge for name in _EDGE_ATTRIBUTES.get(tag, ()) for edge in attributes.get(name, "").split()]
 
 
+def needs_checking(tag: str, attribute: str) -> bool:
+    """Whether an attribute has to be held against the rest of its scenario when it changes."""
+    return attribute in _EDGE_ATTRIBUTES.get(tag, ()) or (tag, attribute) in _EDGES_OWN or attribute == _EMISSION_CLASS
+
+
 def escaping_model(attributes: Mapping[str, str]) -> str | None:
     """An emission class that would have SUMO read outside its own emission tables; None when there is none."""
-    model = attributes.get("emissionClass", "")
+    model = attributes.get(_EMISSION_CLASS, "")
     return model if ".." in model else None
 
 

@@ -26,6 +26,11 @@ MAX_INFLATE_RATIO: Final = 250
 RATIO_FREE_BYTES: Final = 16 * MIB
 # After decompression; SUMO itself needs some 10 GB of memory for a file of that size.
 MAX_XML_BYTES: Final = 2048 * MIB
+# Of a file in which a template binds values: it is read into a tree of some ten times its size.
+MAX_BOUND_FILE_BYTES: Final = 128 * MIB
+# Of one binding, and of all in one file: every phase of every signal of a city is some 20,000.
+MAX_PLACES_PER_TARGET: Final = 20_000
+MAX_PLACES: Final = 50_000
 # Per rule; further ones are counted, not listed.
 MAX_FINDINGS_PER_RULE: Final = 20
 

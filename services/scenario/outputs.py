@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,9 +27,10 @@ class Output:
 class OutputNames:
     """Hands out paths in order of asking: the same scenario always gets the same ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, taken: Iterable[str] = ()) -> None:
+        """`taken` are names that are somebody else's."""
         self._by_target: dict[str, Output] = {}
-        self._taken: set[str] = set()
+        self._taken = {name.casefold() for name in taken}
 
     def path_for(self, declared: str, *, target: str) -> str:
         """The path for an output called `declared`; outputs with one `target` share a file, as they do in SUMO."""

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from scenario import sumo_options
+from scenario import edge_data, sumo_options
 from scenario.bundle import check_path, holds
+from scenario.edge_data import EdgeData
 from scenario.elements import OUTPUTS, NamedFile, Purpose, escaping_model, input_paths, named_files
 from scenario.model import Finding, ScenarioRejected, Scene, SumoOption
 from scenario.options import DISCARDED, INPUTS, is_socket, judge_option, override
@@ -44,6 +45,7 @@ class RunOptions:
     end_time_s: float | None = None
     options: tuple[SumoOption, ...] = ()
     ignore_route_errors: bool = False
+    edge_data: EdgeData | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,8 @@ def prepare(root: Path, scene: Scene, *, spec: RunOptions) -> PreparedScene:
     Blocks: reads all XML of the scene once. Raises ScenarioRejected, also for what an inspection would have refused.
     """
     effective = override(scene, spec.options)
-    names = OutputNames()
+    # Not among the scenario's outputs, so that nothing that is simulated tells whether somebody wanted it.
+    names = OutputNames(taken=[edge_data.FILE_NAME] if spec.edge_data is not None else ())
     preparation = _Preparation(root, names)
     options = [preparation.option(option) for option in effective.options]
     for path in (effective.net_file, *effective.route_files, *effective.additional_files):
@@ -81,7 +84,10 @@ def prepare(root: Path, scene: Scene, *, spec: RunOptions) -> PreparedScene:
         arguments.append("--ignore-route-errors")
         options = [option for option in options if option.name != "ignore-route-errors"]
     arguments += ["--net-file", preparation.path(effective.net_file)]
-    for name, paths in (("--route-files", effective.route_files), ("--additional-files", effective.additional_files)):
+    additional = [*effective.additional_files]
+    if spec.edge_data is not None:
+        additional.append(edge_data.add_edge_data(root, spec.edge_data))
+    for name, paths in (("--route-files", effective.route_files), ("--additional-files", additional)):
         if paths:
             arguments += [name, ",".join(preparation.path(path) for path in paths)]
     arguments += ["--begin", _number(effective.begin_time_s), "--step-length", _number(effective.step_length_s)]

@@ -66,12 +66,22 @@ def _mapped(path: Path, stack: ExitStack) -> tuple[mmap.mmap, bool]:
     return stack.enter_context(mmap.mmap(plain.fileno(), 0, access=mmap.ACCESS_READ)), was_gzip
 
 
-def _span(content: mmap.mmap, edit: Edit, name: str) -> tuple[int, int, bytes]:
-    """From where to where the old value stands, and the new one."""
-    found = _ELEMENT_NAME.match(content, edit.byte_index)
+def attribute_span(content: bytes | mmap.mmap, byte_index: int, attribute: str) -> tuple[int, int] | None:
+    """From where to where an attribute's value stands in the tag whose `<` is at `byte_index`; None: nowhere."""
+    found = _ELEMENT_NAME.match(content, byte_index)
     while found is not None:
         found = _ATTRIBUTE.match(content, found.end())
-        if found is not None and found[1] == edit.attribute.encode():
+        if found is not None and found[1] == attribute.encode():
             group = 2 if found[2] is not None else 3
-            return found.start(group), found.end(group), edit.value.encode()
-    raise ScenarioRejected(Finding("xml-malformed", f"the attribute {edit.attribute} is not where it was read", name))
+            return found.start(group), found.end(group)
+    return None
+
+
+def _span(content: mmap.mmap, edit: Edit, name: str) -> tuple[int, int, bytes]:
+    """From where to where the old value stands, and the new one."""
+    span = attribute_span(content, edit.byte_index, edit.attribute)
+    if span is None:
+        raise ScenarioRejected(
+            Finding("xml-malformed", f"the attribute {edit.attribute} is not where it was read", name)
+        )
+    return *span, edit.value.encode()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from milepost.scenario.v1 import scenario_pb2, scenario_service_pb2
+from milepost.session.v1.session_pb2 import SessionSpec
+from scenario.edge_data import EdgeData
 from scenario.model import Finding, Manifest, ScenarioFile, Scene, SumoOption
 
 
@@ -54,6 +56,14 @@ def scene_from_proto(message: scenario_pb2.Scene) -> Scene:
         step_length_s=message.step_length_s,
         options=options_from_proto(message.options),
     )
+
+
+def edge_data_from_proto(spec: SessionSpec) -> EdgeData | None:
+    """The edge data a session asks for; None: it does not."""
+    if not spec.HasField("edge_data"):
+        return None
+    asked = spec.edge_data
+    return EdgeData(asked.interval_s, asked.begin_time_s if asked.HasField("begin_time_s") else None)
 
 
 def finding_to_proto(finding: Finding) -> scenario_pb2.Finding:

@@ -38,10 +38,11 @@ class XmlReader(DefusedExpatParser):
 
     _parser: Any  # pyexpat's, which SAX's driver keeps to itself
 
-    def __init__(self, name: str, on_start: OnStart) -> None:
+    def __init__(self, name: str, on_start: OnStart, on_end: OnEnd | None = None) -> None:
         super().__init__(forbid_dtd=True, forbid_entities=True, forbid_external=True)
         self.name = name
         self._on_start = on_start
+        self._on_end = on_end
         self._depth = 0
         self._elements = 0
 
@@ -86,6 +87,8 @@ class XmlReader(DefusedExpatParser):
     def end_element(self, name: str) -> None:
         """An end tag, from expat."""
         self._depth -= 1
+        if self._on_end is not None:
+            self._on_end()
 
     def _declaration(self, version: str, encoding: str | None, _standalone: int) -> None:
         if version != "1.0":
@@ -95,6 +98,7 @@ class XmlReader(DefusedExpatParser):
 
 
 OnStart: TypeAlias = Callable[[str, Mapping[str, str], XmlReader], None]
+OnEnd: TypeAlias = Callable[[], None]
 
 
 def open_inflated(path: Path) -> IO[bytes]:
@@ -104,12 +108,14 @@ def open_inflated(path: Path) -> IO[bytes]:
     return cast("IO[bytes]", gzip.open(path)) if magic == GZIP_MAGIC else path.open("rb")
 
 
-def read_xml(path: Path, name: str, on_start: OnStart) -> None:
+def read_xml(path: Path, name: str, on_start: OnStart, on_end: OnEnd | None = None) -> None:
     """Reads `path`, called `name` in findings, and calls `on_start(tag, attributes, reader)` for every element.
+
+    `on_end()` is called where an element ends.
 
     Raises ScenarioRejected at the first thing that makes the file unreadable; the finding has its line.
     """
-    reader = XmlReader(name, on_start)
+    reader = XmlReader(name, on_start, on_end)
     limit_bytes = min(MAX_XML_BYTES, max(RATIO_FREE_BYTES, path.stat().st_size * MAX_INFLATE_RATIO))
     size_bytes = 0
     try:

@@ -7,8 +7,9 @@ from externalscaler.externalscaler_pb2_grpc import add_ExternalScalerServicer_to
 from milepost.admin.v1.admin_service_pb2_grpc import add_SessionAdminServiceServicer_to_server
 from milepost.blob.v1.blob_service_pb2_grpc import BlobServiceStub
 from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
-from milepost.scenario.v1 import scenario_service_pb2
+from milepost.scenario.v1 import scenario_service_pb2, template_service_pb2
 from milepost.scenario.v1.scenario_service_pb2_grpc import add_ScenarioServiceServicer_to_server
+from milepost.scenario.v1.template_service_pb2_grpc import add_TemplateServiceServicer_to_server
 from milepost.session.v1 import session_service_pb2
 from milepost.session.v1.session_service_pb2_grpc import add_SessionServiceServicer_to_server
 from milepost.study.v1 import study_service_pb2
@@ -35,7 +36,6 @@ from session_api.application.create_demo_session import CreateDemoSession
 from session_api.application.create_session import CreateSession
 from session_api.application.delete_scenario import DeleteScenario
 from session_api.application.gather_statistics import GatherStatistics
-from session_api.application.hold_scenarios import HoldScenarios
 from session_api.application.measure_sessions import MeasureSessions
 from session_api.application.place_orders import PlaceOrders
 from session_api.application.projection_lag import ProjectionLag
@@ -61,11 +61,13 @@ from session_api.gateways.work_orders import WorkOrders
 from session_api.migrate import MIGRATIONS
 from session_api.settings import SessionApiSettings
 from session_api.study_rooms import StudyRooms
+from session_api.template_rooms import TemplateRooms
 from session_log.reader import LogReader
 
 SERVICES = (
     session_service_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name,
     scenario_service_pb2.DESCRIPTOR.services_by_name["ScenarioService"].full_name,
+    template_service_pb2.DESCRIPTOR.services_by_name["TemplateService"].full_name,
     study_service_pb2.DESCRIPTOR.services_by_name["StudyService"].full_name,
     ADMIN_SERVICE,
     EXTERNAL_SCALER,
@@ -106,6 +108,7 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
         keep_ended = timedelta(seconds=settings.keep_ended_s) if settings.keep_ended_s else None
         retire = Retire(kept, verbs.delete, keep_ended)
         store_scenario = StoreScenario(scenarios, blobs, limits, quotas)
+        templates = TemplateRooms.of(engine, scenarios, blobs, quotas, limits)
         studies = StudyRooms.of(
             js=js,
             reader=reader,
@@ -113,6 +116,7 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
             engine=engine,
             sessions=sessions,
             scenarios=scenarios,
+            variants=templates.variants,
             create=create,
             verbs=verbs,
             fleet=fleet,
@@ -144,6 +148,7 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
             ),
             server.server,
         )
+        add_TemplateServiceServicer_to_server(templates.adapter(), server.server)
         add_StudyServiceServicer_to_server(studies.adapter(), server.server)
         add_SessionAdminServiceServicer_to_server(
             SessionAdminServiceAdapter(
@@ -158,7 +163,7 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
             reconciler = tasks.create_task(ReconcileOrders(sessions, place, settings.reconcile_s)(), name="reconcile")
             reaper = tasks.create_task(Reap(sessions, verbs.end, retire, settings.reap_s)(), name="reap")
             measuring = tasks.create_task(MeasureSessions(SessionCounts(engine), fleet)(), name="measure")
-            holder = tasks.create_task(HoldScenarios(scenarios, blobs)(), name="hold-scenarios")
+            holder = tasks.create_task(templates.hold(), name="hold-scenarios")
             runner = tasks.create_task(studies.run(), name="studies")
             lifetime.ready(server.address)
             await lifetime.stop.wait()

@@ -51,6 +51,7 @@ class StudyRooms:
         engine: AsyncEngine,
         sessions: Sessions,
         scenarios: Scenarios,
+        variants: VariantScenarios,
         create: CreateSession,
         verbs: Verbs,
         fleet: Fleet,
@@ -76,7 +77,7 @@ class StudyRooms:
         )
         plan = PlanStudy(
             scenarios,
-            VariantScenarios(scenarios),
+            variants,
             FindBase(reader, Places(reader, blobs)),
             CheckInterventions(scenarios, blobs),
             pool,

@@ -25,6 +25,7 @@ from sim_worker.application.end_session import EndSession
 from sim_worker.application.fetch_past import FetchPast
 from sim_worker.application.keep_artifacts import KeepArtifacts
 from sim_worker.application.leave_when_idle import leave_when_idle
+from sim_worker.application.lingering import Lingering
 from sim_worker.application.look_out import LookOut
 from sim_worker.application.prepare_scene import PrepareScene
 from sim_worker.application.price_pod import PricePod
@@ -66,14 +67,14 @@ async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
         blobs = Blobs(BlobServiceStub(channel))
         reader = LogReader(EventServiceStub(channel), js)
         limits = _limits(settings)
-        snapshots = Snapshots()
+        snapshots, lingering = Snapshots(), Lingering(settings.lingering_copies)
         fetch_past = FetchPast(reader, blobs)
         prepare_scene = PrepareScene(
             SceneFiles(settings.work_dir / "cache", blobs), PreparedScenes(settings.work_dir / "prepared")
         )
-        choose_start = ChooseStart(snapshots, prepare_scene, blobs, zygote)
+        choose_start = ChooseStart(snapshots, lingering, prepare_scene, blobs, zygote)
         keep_artifacts = KeepArtifacts(blobs, settings.artifact_limit_mib * _MIB)
-        simulate = Simulate(zygote, limits, broker, reader, interests, snapshots, blobs, settings.worker_id)
+        simulate = Simulate(zygote, limits, broker, reader, interests, snapshots, lingering, blobs, settings.worker_id)
         run_attempt = RunAttempt(
             js=js,
             reader=reader,
@@ -99,7 +100,9 @@ async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
             stopping=lifetime.stop,
         )
         machine = Machine(sessions_folder, settings.min_memory_mib * _MIB, settings.min_disk_mib * _MIB)
-        relieve = RelievePressure(machine, work, simulate.children, lambda key: disk_bytes(sessions_folder, key))
+        relieve = RelievePressure(
+            machine, work, lingering, simulate.children, lambda key: disk_bytes(sessions_folder, key)
+        )
         tools = ReplayTools(prepare_scene, zygote, limits, snapshots, blobs)
         replays = AnswerReplays(broker, reader, fetch_past, tools, sessions_folder)
         await answer_questions(broker, worker_id=settings.worker_id, answer=AnswerQuestion(work, simulate.children))
@@ -125,6 +128,7 @@ async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
             if not done:
                 log.warning("hand-over took too long", busy=work.busy)
             await cancel(working, *beside)
+            lingering.leave_all()
     await zygote.close()
     await disconnect(broker)
 

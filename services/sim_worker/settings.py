@@ -49,6 +49,8 @@ class SimWorkerSettings(ServiceSettings):
     """With less left on the machine the largest session is suspended, MiB."""
     min_disk_mib: int = 512
     """With less left on the disk of `work_dir` the largest session is suspended, MiB."""
+    lingering_copies: int = Field(default=8, ge=0)
+    """Sleeping copies of ended sessions that are kept for forks from their ends (SessionSpec.linger_s)."""
     pod_name: str = ""
     """Pod this worker runs in; where it is said, the pod's deletion cost follows the number of sessions."""
     idle_exit_s: float = Field(default=0.0, ge=0)

@@ -17,14 +17,18 @@ from gateway.settings import GatewaySettings
 from milepost.blob.v1 import blob_service_pb2
 from milepost.event.v1 import event_service_pb2
 from milepost.options.v1 import options_pb2
-from milepost.scenario.v1 import scenario_service_pb2
+from milepost.scenario.v1 import scenario_service_pb2, template_service_pb2
 from milepost.session.v1 import session_service_pb2
 from runtime.grpc_server import MAX_MESSAGE_BYTES
 
 # How long a service may take to say whether it is well, seconds.
 HEALTH_TIMEOUT_S = 2.0
 
-_SESSION_API = (session_service_pb2.DESCRIPTOR, scenario_service_pb2.DESCRIPTOR)
+_SESSION_API = (
+    session_service_pb2.DESCRIPTOR,
+    scenario_service_pb2.DESCRIPTOR,
+    template_service_pb2.DESCRIPTOR,
+)
 _EVENT_STORE = (event_service_pb2.DESCRIPTOR, blob_service_pb2.DESCRIPTOR)
 _HEALTH = "/grpc.health.v1.Health/Check"
 # Needs no session to exist, and no rights beyond being somebody.

@@ -210,8 +210,14 @@ class AppendCommand:
     async def _append(
         self, tenant: str, session_id: str, log: LogSoFar, command: CommandRequested, follow: Follow
     ) -> Place:
-        records = [record(command), *follow.records]
         run = log.life.run if follow.run is None else follow.run
+        return await self.write(tenant, session_id, log, [record(command), *follow.records], run=run)
+
+    async def write(
+        self, tenant: str, session_id: str, log: LogSoFar, records: Sequence[Record], *, run: int | None = None
+    ) -> Place:
+        """Append records right behind a log, of its latest run or another; where it ends then. Raises LostRace."""
+        run = log.life.run if run is None else run
         nonce, now = uuid.uuid4().hex, self.clock()
         writer = LogWriter(
             self.js, tenant=tenant, session_id=session_id, place=log.place, nonce=nonce, clock=lambda: now

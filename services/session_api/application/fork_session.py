@@ -17,9 +17,9 @@ from milepost.event.v1.event_pb2 import (
     CommandRequested,
     ForkCommand,
     ForkPast,
+    JournalEntry,
     Label,
     SessionCreated,
-    SessionForked,
 )
 from milepost.event.v1.record_pb2 import Record
 from milepost.session.v1.session_pb2 import ForkOrigin, Session
@@ -28,9 +28,7 @@ from runtime.blobs import Blobs
 from session_api.application.append_command import (
     AppendCommand,
     Caller,
-    Follow,
     claimed,
-    done,
     name_command,
     require_legal_now,
     state_of,
@@ -39,8 +37,10 @@ from session_api.application.begin_log import BeginLog
 from session_api.application.create_session import request_digest, request_id_reused
 from session_api.application.keep_checkpoint import KeepCheckpoint
 from session_api.application.places import Place, Places
+from session_api.application.plan_from import plan_from
 from session_api.application.refusals import field_invalid, not_stored_yet, quota_exceeded
 from session_api.application.task import continued
+from session_api.application.tell_parent import TellParent
 from session_api.domain.quota import OverQuota
 from session_api.domain.session_ids import RANDOM_BYTES, session_id
 from session_api.gateways.request_ids import Asked
@@ -66,6 +66,7 @@ class ForkSession:
     begin: BeginLog
     places: Places
     checkpoints: KeepCheckpoint
+    tell_parent: TellParent
     blobs: Blobs
 
     async def __call__(self, caller: Caller, request: ForkSessionRequest) -> Session:
@@ -99,7 +100,7 @@ class ForkSession:
             child_id = noted.session_id
             created = await self.begin(caller.tenant, child_id, created, others)
             await self.append.place.soon([(line_of(caller.tenant, created), child_id)], held=False)
-            await self._tell_parent(caller, request.session_id, child_id, created.forked_from)
+            await self.tell_parent(caller, request.session_id, child_id, created.forked_from)
         child = await self.append.sessions.get_when(caller.tenant, child_id, min_seq=1, timeout_s=_OWN_EVENT_WAIT_S)
         if child is None:
             raise not_stored_yet("the fork is recorded; read again")
@@ -127,9 +128,13 @@ class ForkSession:
         """The child's first batch: what it is, and what is to be applied at its very first step."""
         end_time_s = request.end_time_s if request.HasField("end_time_s") else None
         spec, scene = continued(log, place, end_time_s)
+        spec.ClearField("stop_time_s")
+        spec.ClearField("linger_s")
+        plan_from(place, request, spec)
         others = [self._intervention(caller, request, place, index) for index in range(len(request.interventions))]
-        if sum(one.ByteSize() for one in others) > MAX_BATCH_BYTES - _CREATED_BYTES:
-            raise field_invalid("interventions", f"are more than {MAX_BATCH_BYTES - _CREATED_BYTES} bytes")
+        room = MAX_BATCH_BYTES - _CREATED_BYTES - sum(planned.ByteSize() for planned in spec.interventions)
+        if sum(one.ByteSize() for one in others) > room:
+            raise field_invalid("interventions", f"are more than {room} bytes")
         origin = ForkOrigin(
             session_id=request.session_id,
             run=place.past.run,
@@ -173,7 +178,8 @@ class ForkSession:
         past = ForkPast(
             sumo_version=execution.sumo_version or origin.sumo_version,
             libm_fingerprint=execution.libm_fingerprint or origin.libm_fingerprint,
-            journal=place.past.journal[: place.journal_length],
+            journal=[_before_what_is_planned(entry, place) for entry in place.past.journal[: place.journal_length]],
+            planned_length=place.planned_length,
             rebased=[made for made in place.past.rebased if made.step <= place.step],
         )
         if 0 < origin.digest_step <= place.step:
@@ -185,14 +191,14 @@ class ForkSession:
                 past.state_digest, past.digest_step = event.interval_closed.state_digest, event.step
         return past
 
-    async def _tell_parent(self, caller: Caller, parent: str, child_id: str, origin: ForkOrigin) -> None:
-        command = CommandRequested(fork=ForkCommand(session_id=child_id, step=origin.step))
-        forked = SessionForked(session_id=child_id, step=origin.step, sim_time_s=origin.sim_time_s)
 
-        async def decide(_: LogSoFar) -> Follow:
-            return done(command, forked)
-
-        await self.append(caller, parent, command, decide)
+def _before_what_is_planned(entry: JournalEntry, place: Place) -> JournalEntry:
+    """At the very step of the fork the parent's journal comes before what the child alone has planned."""
+    if entry.step < place.step or entry.HasField("planned_length"):
+        return entry
+    there = JournalEntry(planned_length=place.planned_length)
+    there.MergeFrom(entry)
+    return there
 
 
 def _is_small(past: ForkPast) -> bool:

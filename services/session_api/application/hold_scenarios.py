@@ -1,4 +1,4 @@
-"""Hold what listed scenarios are made of, so that the store keeps it while no session names it."""
+"""Hold what listed scenarios, and those of templates, are made of: the store keeps it while no session names it."""
 
 import asyncio
 from collections.abc import Iterable
@@ -13,6 +13,7 @@ from milepost.scenario.v1.scenario_pb2 import Scenario
 from runtime.blobs import Blobs
 from runtime.identity import acting_for
 from session_api.gateways.scenarios_sql import Scenarios
+from session_api.gateways.templates_sql import Templates
 
 log = structlog.get_logger()
 
@@ -32,6 +33,11 @@ def holder_of(tenant: str, digest: str) -> str:
     return f"scenario/{tenant}/{digest}"
 
 
+def template_holder_of(tenant: str, digest: str) -> str:
+    """The name that templates of a scenario hold its blobs by, all of a tenant together."""
+    return f"template/{tenant}/{digest}"
+
+
 def blobs_of(digest: str, files: Iterable[_File]) -> set[str]:
     """The manifest and the files."""
     return {digest, *(file.sha256 for file in files)}
@@ -45,6 +51,7 @@ class HoldScenarios:
     """
 
     scenarios: Scenarios
+    templates: Templates
     blobs: Blobs
 
     async def __call__(self) -> None:
@@ -53,17 +60,26 @@ class HoldScenarios:
             try:
                 for tenant, scenario in await self.scenarios.everything():
                     with acting_for(tenant):
-                        await self._hold(tenant, scenario)
+                        await self._hold(holder_of(tenant, scenario.digest), scenario)
+                        if not await self.scenarios.is_kept(tenant, scenario.digest):
+                            # Deleted while we looked.
+                            await self.blobs.hold(holder_of(tenant, scenario.digest), ())
+                for tenant, scenario in await self.templates.scenarios():
+                    with acting_for(tenant):
+                        await self._hold(template_holder_of(tenant, scenario.digest), scenario)
+                        await let_go(self.templates, self.blobs, tenant, scenario.digest)
             except (grpc.aio.AioRpcError, SQLAlchemyError) as error:
                 log.warning("scenarios are held later", error=repr(error))
                 await asyncio.sleep(_RETRY_WAIT_S)
             else:
                 await asyncio.sleep(_AGAIN_S)
 
-    async def _hold(self, tenant: str, scenario: Scenario) -> None:
-        holder = holder_of(tenant, scenario.digest)
+    async def _hold(self, holder: str, scenario: Scenario) -> None:
         if missing := await self.blobs.hold(holder, blobs_of(scenario.digest, scenario.files)):
             log.error("files of a scenario are lost", scenario=scenario.digest, missing=len(missing))
-        if not await self.scenarios.is_kept(tenant, scenario.digest):
-            # Deleted while we looked.
-            await self.blobs.hold(holder, ())
+
+
+async def let_go(templates: Templates, blobs: Blobs, tenant: str, digest: str) -> None:
+    """Hold a scenario no longer for a tenant's templates, unless one is made of it."""
+    if not await templates.is_used(tenant, digest):
+        await blobs.hold(template_holder_of(tenant, digest), ())

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint
 from milepost.event.v1.event_pb2 import ForkPast, JournalEntry
 from milepost.scenario.v1.scenario_pb2 import Scene
+from milepost.session.v1.session_pb2 import CompletionReason
 from runtime.blobs import Blobs
 from session_api.application.refusals import checkpoint_not_found, time_not_reached
 from session_log.past import Past
+from session_log.planned import planned_before, planned_up_to
 from session_log.reader import LogReader, LogSoFar
 
 # A past of a million interventions; far more than a log takes.
@@ -17,6 +19,7 @@ PAST_MAX_BYTES = 64 * 1024 * 1024
 # How far above a step boundary a time may lie and still mean it, steps: far less than a millisecond, far more than
 # what floating point makes of it.
 _STEP_TOLERANCE = 1e-6
+_TERMINATED = CompletionReason.COMPLETION_REASON_TERMINATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class Place:
     sim_time_s: float
     journal_length: int
     """Interventions that were applied before it, over the whole past."""
+    planned_length: int
+    """Planned interventions that were applied before it."""
     checkpoint_id: str = ""
 
 
@@ -59,7 +64,7 @@ class Places:
         found = find_checkpoint(past.checkpoints, checkpoint_id)
         if found.run != past.run:
             past = await self.past(tenant, session_id, log, run=found.run)
-        return Place(past, found.step, found.sim_time_s, found.journal_length, checkpoint_id)
+        return Place(past, found.step, found.sim_time_s, found.journal_length, found.planned_length, checkpoint_id)
 
     async def at_time(self, tenant: str, session_id: str, log: LogSoFar, sim_time_s: float) -> Place:
         """The first step boundary at or after a time, in the latest run. Raises CallRefused(TIME_NOT_REACHED)."""
@@ -67,7 +72,13 @@ class Places:
         step = step_at(past.scene, sim_time_s)
         if step > past.head_step:
             raise time_not_reached(sim_time_s, time_at(past.scene, past.head_step))
-        return Place(past, step, time_at(past.scene, step), journal_length_at(past.journal, step))
+        return Place(
+            past,
+            step,
+            time_at(past.scene, step),
+            journal_length_at(past.journal, step),
+            _planned_length(past, step),
+        )
 
     async def end(self, tenant: str, session_id: str, log: LogSoFar) -> Place:
         """Where the latest run stands."""
@@ -75,7 +86,16 @@ class Places:
 
     def head(self, past: Past) -> Place:
         """Where a run stands."""
-        return Place(past, past.head_step, time_at(past.scene, past.head_step), len(past.journal))
+        step = past.head_step
+        return Place(past, step, time_at(past.scene, step), len(past.journal), _planned_length(past, step))
+
+
+def _planned_length(past: Past, step: int) -> int:
+    """What was planned for the step itself belongs to a place there, unless the run has ended before applying it."""
+    completed = past.completed
+    if completed is not None and completed.step == step and completed.session_completed.results.reason != _TERMINATED:
+        return planned_before(past.spec, past.scene, step)
+    return planned_up_to(past.spec, past.scene, step)
 
 
 def find_checkpoint(checkpoints: Sequence[Checkpoint], checkpoint_id: str) -> Checkpoint:

@@ -15,6 +15,8 @@ from session_api.application.refusals import field_invalid, fields_invalid
 from session_log.reader import LogSoFar
 
 DEFAULT_INTERVAL_STEPS = 10
+# Interventions of a plan stand in a log's first event, and in each that changes the task, bytes.
+MAX_PLANNED_BYTES = 128 * 1024
 
 
 def with_defaults(asked: SessionSpec) -> SessionSpec:
@@ -33,12 +35,17 @@ def check_spec(spec: SessionSpec, scene: Scene) -> None:
         FieldViolation("spec.options", f"{finding.rule}: {finding.message}")
         for finding in check_options([(option.name, option.value) for option in spec.options])
     ]
-    if not violations and spec.HasField("end_time_s"):
-        begin_time_s = resolve_scene(spec, scene).begin_time_s
-        if spec.end_time_s <= begin_time_s:
-            violations.append(
-                FieldViolation("spec.end_time_s", f"must be after the scenario's begin, {begin_time_s} s")
-            )
+    if not violations:
+        resolved = resolve_scene(spec, scene)
+        begin_time_s = resolved.begin_time_s
+        violations += [
+            FieldViolation(f"spec.{name}", f"must be after the scenario's begin, {begin_time_s} s")
+            for name in ("end_time_s", "stop_time_s")
+            if spec.HasField(name) and getattr(spec, name) <= begin_time_s
+        ]
+        violations += _wrong_edge_data(spec, resolved)
+    if sum(planned.ByteSize() for planned in spec.interventions) > MAX_PLANNED_BYTES:
+        violations.append(FieldViolation("spec.interventions", f"are more than {MAX_PLANNED_BYTES} bytes"))
     names = Counter(phase.name for phase in spec.plan)
     violations += [
         FieldViolation("spec.plan", f"the name {name!r} is given to {count} phases")
@@ -54,6 +61,14 @@ def check_spec(spec: SessionSpec, scene: Scene) -> None:
         raise fields_invalid(violations)
 
 
+def _wrong_edge_data(spec: SessionSpec, scene: Scene) -> list[FieldViolation]:
+    step_ms, interval_ms = round(scene.step_length_s * 1000), round(spec.edge_data.interval_s * 1000)
+    if spec.edge_data.interval_s and (not interval_ms or (step_ms and interval_ms % step_ms)):
+        words = f"must be a multiple of the scenario's step, {scene.step_length_s:g} s"
+        return [FieldViolation("spec.edge_data.interval_s", words)]
+    return []
+
+
 def resolve_scene(spec: SessionSpec, scene: Scene) -> Scene:
     """What is run: the scenario's own scene with the options and the end of the session."""
     resolved = scene_to_proto(override(scene_from_proto(scene), options_from_proto(spec.options)))
@@ -67,13 +82,15 @@ def resolve_scene(spec: SessionSpec, scene: Scene) -> Scene:
 def continued(log: LogSoFar, place: Place, end_time_s: float | None) -> tuple[SessionSpec, Scene]:
     """The task of a run that goes on from a place: its seed, options and scene are those of the place's run.
 
-    Raises CallRefused(FIELD_INVALID) when it would end right there.
+    Where it was to stop and has stopped it goes on. Raises CallRefused(FIELD_INVALID) when it would end right there.
     """
     spec, scene = SessionSpec(), Scene()
     spec.CopyFrom(log.wish.spec)
     spec.seed = place.past.spec.seed
     del spec.options[:]
     spec.options.extend(place.past.spec.options)
+    if spec.HasField("stop_time_s") and spec.stop_time_s <= place.sim_time_s:
+        spec.ClearField("stop_time_s")
     scene.CopyFrom(place.past.scene)
     scene.ClearField("end_time_s")
     if log.wish.scene.HasField("end_time_s"):

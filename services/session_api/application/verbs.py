@@ -21,6 +21,7 @@ from session_api.application.resume_session import ResumeSession
 from session_api.application.rollback_session import RollbackSession
 from session_api.application.start_session import StartSession
 from session_api.application.suspend_session import SuspendSession
+from session_api.application.tell_parent import TellParent
 from session_api.application.update_session import UpdateSession
 from session_api.gateways.fleet import Fleet
 from session_api.gateways.replays import Replays
@@ -70,7 +71,7 @@ class Verbs:
             end=EndSession(append, places),
             update=UpdateSession(append, places, scenarios),
             checkpoints=checkpoints,
-            fork=ForkSession(append, begin, places, checkpoints, blobs),
+            fork=ForkSession(append, begin, places, checkpoints, TellParent(append), blobs),
             intervene=ApplyIntervention(append, fleet),
             pace=PaceSession(append),
             delete=DeleteSession(append, undelete_window),

@@ -1,7 +1,7 @@
 """Stored scenarios, in SQL. Their files are blobs of the event store."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
 from sqlalchemy import delete, insert, select, tuple_, update
@@ -14,6 +14,8 @@ from session_api.gateways.tables import scenarios
 
 # Scenarios looked up again without a query: a thousand sessions are often of one scenario.
 _REMEMBERED = 256
+# Keys of one query: databases take so many parameters and no more.
+_KEYS_PER_QUERY = 500
 # For so long, seconds: another replica may have deleted one. Far less than the lease that its files have left.
 _REMEMBERED_S = 10.0
 
@@ -28,12 +30,15 @@ class Scenarios:
         # A serialised scenario, and when it was read.
         self._remembered: dict[tuple[str, str], tuple[bytes, float]] = {}
 
-    async def put(self, tenant: str, scenario: Scenario) -> Scenario:
-        """Keep a scenario; of one that is known only the display name changes. Returns what is kept."""
+    async def put(self, tenant: str, scenario: Scenario, *, stored_bytes: int | None = None) -> Scenario:
+        """Keep a scenario; of one that is known only the display name changes. Returns what is kept.
+
+        `stored_bytes`: what it counts for; None: the size of its files.
+        """
         key = {"tenant": tenant, "digest": scenario.digest}
         created = scenario.create_time.ToDatetime(UTC).replace(tzinfo=None)
         try:
-            size = sum(file.size_bytes for file in scenario.files)
+            size = sum(file.size_bytes for file in scenario.files) if stored_bytes is None else stored_bytes
             row = {**key, "create_time": created, "resource": scenario.SerializeToString(), "stored_bytes": size}
             await self._writes.run(lambda connection: connection.execute(insert(scenarios).values(row)))
         except IntegrityError:
@@ -68,6 +73,17 @@ class Scenarios:
             self._remembered.clear()
         self._remembered[tenant, digest] = row.resource, self._monotonic()
         return Scenario.FromString(row.resource)
+
+    async def known(self, tenant: str, digests: Collection[str]) -> set[str]:
+        """Those of `digests` that are kept right now."""
+        found: set[str] = set()
+        ordered = sorted(digests)
+        async with self._engine.connect() as connection:
+            for first in range(0, len(ordered), _KEYS_PER_QUERY):
+                some = ordered[first : first + _KEYS_PER_QUERY]
+                query = select(scenarios.c.digest).where(scenarios.c.tenant == tenant, scenarios.c.digest.in_(some))
+                found |= {row.digest for row in await connection.execute(query)}
+        return found
 
     async def is_kept(self, tenant: str, digest: str) -> bool:
         """Whether a scenario is kept right now."""

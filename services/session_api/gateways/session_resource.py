@@ -33,6 +33,7 @@ from session_log.domain.fold import Command, SessionLife
 from session_log.domain.lifecycle import ENDED, State
 from session_log.facts import fold_event, verb_of
 from session_log.fold_past import wish_after
+from session_log.planned import end_of
 
 # Claims that are listed; the log has all.
 MAX_ATTEMPTS = 100
@@ -247,8 +248,8 @@ def _stand(session: Session, scene: Scene, step: int, sim_time_s: float) -> None
 
 
 def _expect_end(session: Session, scene: Scene) -> None:
-    if scene.HasField("end_time_s"):
-        session.progress.end_time_s = scene.end_time_s
+    if (end_time_s := end_of(session.spec, scene)) is not None:
+        session.progress.end_time_s = end_time_s
     else:
         session.progress.ClearField("end_time_s")
 

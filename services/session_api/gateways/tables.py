@@ -1,8 +1,8 @@
 """The tables of the session API.
 
 `sessions` and `outcomes` are projections of the logs and can be rebuilt from them; `requests` (idempotency keys),
-`scenarios` and `quotas` are truths of their own and are backed up. `admissions` and `uploads` say what was granted of
-quotas within the last minute and hour.
+`scenarios`, `templates` and `quotas` are truths of their own and are backed up. `admissions` and `uploads` say what was
+granted of quotas within the last minute and hour.
 """
 
 from sqlalchemy import (
@@ -99,6 +99,24 @@ scenarios = Table(
     # Its files, together.
     Column("stored_bytes", BigInteger, nullable=False),
     Index("scenarios_newest", "tenant", "create_time", "digest"),
+)
+
+# Versions of templates.
+templates = Table(
+    "templates",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    # Of the scenario it is made of.
+    Column("scenario_digest", String, nullable=False),
+    # A serialised milepost.scenario.v1.Template. Null: deleted; the version of a name never means two things.
+    Column("resource", LargeBinary),
+    # The scenario, serialised, which may be off the list.
+    Column("scenario", LargeBinary),
+    # JSON: where in the files the values stand (session_api.gateways.templates_sql).
+    Column("places", LargeBinary),
+    Index("templates_of_scenario", "tenant", "scenario_digest"),
 )
 
 # What tenants may use; null: no limit. The tenant of the default is empty.

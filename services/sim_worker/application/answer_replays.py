@@ -27,13 +27,14 @@ from milepost.session.v1.session_pb2 import CompletionReason, Results
 from runtime.identity import acting_for
 from session_log.codec import kind_of, record
 from session_log.past import Past
+from session_log.planned import in_order, planned_before
 from session_log.reader import LogReader, UnknownSession
 from sim_worker.application.comparable import clear_trips, judge_of
 from sim_worker.application.difference import difference
 from sim_worker.application.fetch_past import FetchPast
+from sim_worker.application.plans import plan_of
 from sim_worker.application.prepare_scene import SceneFailed
 from sim_worker.application.replay import Replay, ReplayTools
-from sim_worker.application.simulate import plan_of
 from sim_worker.domain.judge import Diverged, Judge, Simulated
 from sim_worker.gateways.child_process import Child, ChildGone, ChildRefused
 from sim_worker.gateways.zygote import ZygoteFailed
@@ -109,10 +110,12 @@ class AnswerReplays:
     async def _state(self, request: ReplayRequest, past: Past, directory: Path) -> bytes:
         step = request.state_at_step
         key = request.tenant, request.session_id
-        kept = self.tools.snapshots.best(key, past, upto_step=step)
+        kept = self.tools.snapshots.best(key, past, upto_step=step, unchanged=True)
         plan = self._plan(past)
         # What was applied at the step itself came after it.
         del plan.journal[sum(entry.step < step for entry in past.journal) :]
+        del plan.planned[:]
+        plan.planned.extend(in_order(past.spec.interventions)[: planned_before(past.spec, past.scene, step)])
         plan.replay_to_step, plan.hold_at_step = step, step
         # Also the very last step is one to stand at.
         plan.end_time_s = past.scene.begin_time_s + (step + 1) * past.scene.step_length_s

@@ -12,6 +12,7 @@ from milepost.event.v1.event_pb2 import StartKind, StartRejected
 from runtime.blobs import BlobCorrupt, BlobMissing, Blobs
 from session_log.codec import record
 from session_log.past import Past
+from sim_worker.application.lingering import Lingering
 from sim_worker.application.prepare_scene import PrepareScene
 from sim_worker.application.session import Session, Start
 from sim_worker.application.snapshots import Snapshots
@@ -27,6 +28,7 @@ class ChooseStart:
     """Tries the candidates in order; what cannot be used is told as StartRejected."""
 
     snapshots: Snapshots
+    lingering: Lingering
     prepare_scene: PrepareScene
     blobs: Blobs
     zygote: Zygote
@@ -60,14 +62,17 @@ class ChooseStart:
         if not past.created.HasField("forked_from") or past.run != 1:
             return None
         key = (session.key[0], origin.session_id)
-        kept = self.snapshots.of_run(
-            key, run=origin.run, upto_step=origin.step, journal_length=len(session.fork_past.journal)
-        )
+        fork = session.fork_past
+        place = {"journal_length": len(fork.journal), "planned_length": fork.planned_length}
+        kept = self.lingering.find(key, run=origin.run, step=origin.step, **place)
+        lingers = kept is not None
+        kept = kept or self.snapshots.of_run(key, run=origin.run, upto_step=origin.step, **place)
         if kept is None:
             return None
         for folder in ("scene", "outputs"):
             (session.directory / folder).mkdir(parents=True, exist_ok=True)
-        return _unless(rejected, Start(StartKind.START_KIND_MEMORY_SNAPSHOT, kept.step, kept, parent=key))
+        kind = StartKind.START_KIND_MEMORY_SNAPSHOT
+        return _unless(rejected, Start(kind, kept.step, kept, parent=key, lingers=lingers))
 
     def _files(self, session: Session) -> list[Checkpoint]:
         """The checkpoints whose state files may be begun from, newest first."""

@@ -17,6 +17,7 @@ from milepost.event.v1.record_pb2 import Record
 from session_log.codec import record
 from session_log.domain.fold import SessionLife
 from session_log.domain.lifecycle import Verb
+from session_log.planned import planned_before
 from sim_worker.application.fetch_past import FetchPast
 from sim_worker.application.keep_artifacts import KeepArtifacts
 from sim_worker.application.outcomes import Ended
@@ -53,6 +54,7 @@ class EndSession:
                 step=last.step,
                 sim_time_s=last.sim_time_s,
                 journal_length=sum(entry.step < last.step for entry in past.journal),
+                planned_length=planned_before(past.spec, past.scene, last.step),
                 state_digest=last.interval_closed.state_digest,
                 kpis=last.interval_closed.kpis,
                 cause=CheckpointCause.CHECKPOINT_CAUSE_SUSPEND,

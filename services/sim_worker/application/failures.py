@@ -19,6 +19,9 @@ _REASONS: Final = {
 
 def failure_of(failed: Failed, directory: Path) -> Failure:
     """Of a process that said why; SUMO's messages are in `directory`."""
+    if failed.plan_refused:
+        # SUMO's last words have nothing to do with it.
+        return Failure(reason=FailureReason.FAILURE_REASON_PLAN_REFUSED, message=failed.message)
     reason = FailureReason.FAILURE_REASON_SIMULATION_ERROR
     if failed.engine_unavailable:
         reason = FailureReason.FAILURE_REASON_ENGINE_UNAVAILABLE

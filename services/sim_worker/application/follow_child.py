@@ -23,14 +23,13 @@ from milepost.event.v1.event_pb2 import (
     LogLine,
     MilestoneReached,
     Paused,
-    RunStarted,
     SessionCompleted,
     SessionFailed,
     StartKind,
 )
 from milepost.event.v1.frame_pb2 import Frame
 from milepost.event.v1.record_pb2 import Record
-from milepost.session.v1.session_pb2 import Execution, Failure, FailureReason
+from milepost.session.v1.session_pb2 import Failure, FailureReason
 from runtime.blobs import Blobs
 from runtime.broker import subject
 from session_log.codec import kind_of, record
@@ -40,9 +39,11 @@ from sim_worker.application.make_checkpoints import MakeCheckpoints
 from sim_worker.application.obey import Obey
 from sim_worker.application.outbox import Outbox
 from sim_worker.application.outcomes import Died, Ended, NotLoaded, Outcome, Rebased
+from sim_worker.application.run_started import run_started
 from sim_worker.application.session import Session, Start
 from sim_worker.application.snapshots import Snapshots
 from sim_worker.application.trace_attempt import TraceAttempt
+from sim_worker.child.framing import LINGERING
 from sim_worker.gateways.child_process import Child, ChildExit, ChildGone, ChildRefused, ExitCause
 from sim_worker.gateways.frame_interest import FrameInterests
 from sim_worker.gateways.sumo_log import SumoLog
@@ -59,6 +60,8 @@ _NOTEWORTHY = ("Warning", "Error")
 _STATE_TIME = "State was written at a different time"
 # How often SUMO's messages and the wish for frames are looked at, seconds.
 _LOOK_PERIOD_S = 0.5
+# A copy was handed over before it is told of, seconds.
+_HANDED_OVER_S = 10.0
 
 _MILESTONE = kind_of(MilestoneReached)
 
@@ -184,6 +187,9 @@ class FollowChild:
         """Its last message."""
         if message.HasField("finished"):
             done = message.finished
+            if done.lingers:
+                async with asyncio.timeout(_HANDED_OVER_S):
+                    await asyncio.shield(self._child.lingering)
             await self._outbox.flush()
             return Ended(SessionCompleted(results=done.results), done.step, done.sim_time_s)
         failure = failure_of(message.failed, self._session.directory)
@@ -213,18 +219,9 @@ class FollowChild:
         if self._session.left is not None and self._start.checkpoint is not None:
             self._session.left = None
             self._checkpoints.rebased(self._start.checkpoint)
-        payload = RunStarted(
-            execution=Execution(
-                sumo_version=started.sumo_version,
-                libm_fingerprint=self._tools.libm_fingerprint,
-                arguments=started.arguments,
-                environment=started.environment,
-                engine=self._session.past.spec.engine,
-                processor=started.processor,
-                worker_id=self._tools.worker_id,
-            ),
-            begin_time_s=started.begin_time_s,
-            step_length_s=started.step_length_s,
+        tools = self._tools
+        payload = run_started(
+            self._session, started, self._start, worker_id=tools.worker_id, libm_fingerprint=tools.libm_fingerprint
         )
         self._outbox.put(record(payload, sim_time_s=started.begin_time_s))
 
@@ -246,6 +243,9 @@ class FollowChild:
         self._outbox.put(record(payload, step=applied.step, sim_time_s=applied.sim_time_s))
 
     def _refused(self, refused: Refused) -> None:
+        if refused.command_id == LINGERING:
+            log.info("no copy stays", session=self._session.key[1], reason=refused.message)
+            return
         payload = CommandRejected(command_id=refused.command_id, message=refused.message, field=refused.field)
         self._outbox.put(record(payload, step=refused.step, sim_time_s=refused.sim_time_s))
 

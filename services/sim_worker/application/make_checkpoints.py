@@ -25,6 +25,7 @@ from milepost.event.v1.event_pb2 import (
 from milepost.session.v1.session_pb2 import Engine, ResourceUsage
 from runtime.blobs import Blobs
 from session_log.codec import record
+from session_log.planned import planned_up_to
 from sim_worker.application.outbox import Outbox
 from sim_worker.application.schedule import copy_every_steps, no_longer_kept, rebase_every_steps
 from sim_worker.application.session import Session
@@ -205,7 +206,8 @@ class MakeCheckpoints:
         return made
 
     def _fill(self, made: Checkpoint, place: SnapshotPlace) -> None:
-        made.step, made.sim_time_s, made.journal_length = place.step, place.sim_time_s, place.journal_length
+        made.step, made.sim_time_s = place.step, place.sim_time_s
+        made.journal_length, made.planned_length = place.journal_length, place.planned_length
         made.state_digest = place.state_digest
         made.kpis.CopyFrom(place.kpis)
         made.create_time.FromDatetime(datetime.now(UTC))
@@ -258,13 +260,11 @@ class MakeCheckpoints:
 
     async def _describe(self) -> SnapshotPlace:
         state = await self._child.describe()
-        return SnapshotPlace(
-            step=state.step,
-            sim_time_s=state.sim_time_s,
-            state_digest=state.state_digest,
-            kpis=state.kpis,
-            journal_length=len(self._journal),
-        )
+        place = SnapshotPlace(step=state.step, sim_time_s=state.sim_time_s, state_digest=state.state_digest)
+        place.kpis.CopyFrom(state.kpis)
+        place.journal_length = len(self._journal)
+        place.planned_length = planned_up_to(self._session.past.spec, self._session.past.scene, state.step)
+        return place
 
     async def _write_state(self, made: Checkpoint) -> SnapshotPlace:
         try:

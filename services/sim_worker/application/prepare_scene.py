@@ -16,7 +16,7 @@ from milepost.session.v1.session_pb2 import Failure, FailureReason, SessionSpec
 from runtime.blobs import BlobCorrupt, BlobMissing
 from scenario.model import ScenarioRejected
 from scenario.prepare import PreparedScene, RunOptions, prepare
-from scenario.wire import scene_from_proto
+from scenario.wire import edge_data_from_proto, scene_from_proto
 from sim_worker.gateways.prepared_scenes import PreparedScenes
 from sim_worker.gateways.scene_files import SceneFiles
 
@@ -54,7 +54,9 @@ class PrepareScene:
         root = directory / "scene"
         root.mkdir(parents=True)
         # The scene in the log is resolved: the request's own options and end are in it already.
-        options = RunOptions(seed=spec.seed, ignore_route_errors=spec.ignore_route_errors)
+        options = RunOptions(
+            seed=spec.seed, ignore_route_errors=spec.ignore_route_errors, edge_data=edge_data_from_proto(spec)
+        )
         key = _key(wanted, options)
         prepared = await self.before.lay_out(key, root, seed=spec.seed)
         if prepared is None:
@@ -104,5 +106,5 @@ async def _prepared(root: Path, wanted: SceneMessage, options: RunOptions) -> Pr
 
 def _key(wanted: SceneMessage, options: RunOptions) -> str:
     """Names everything that prepared files and arguments depend on, but for the seed."""
-    told = f"{options.ignore_route_errors}".encode()
+    told = f"{options.ignore_route_errors}{options.edge_data or ''}".encode()
     return hashlib.sha256(wanted.SerializeToString(deterministic=True) + told).hexdigest()

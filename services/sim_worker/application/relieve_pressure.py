@@ -1,4 +1,4 @@
-"""Suspend the largest session before memory or disk run out: one waits, none dies."""
+"""Before memory or disk run out copies of ended sessions leave, then the largest session is suspended."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from sim_worker.application.lingering import Lingering
 from sim_worker.application.session import Key
 from sim_worker.application.work import Work
 from sim_worker.gateways.child_process import Child
@@ -25,6 +26,7 @@ class RelievePressure:
 
     machine: Machine
     work: Work
+    lingering: Lingering
     children: Mapping[Key, Child]
     disk_bytes: Callable[[Key], int]
     closed_because: str = ""
@@ -38,7 +40,9 @@ class RelievePressure:
                 self.closed_because = pressure
                 self.work.open.clear() if pressure else self.work.open.set()
                 log.warning("pressure" if pressure else "pressure is over", of=pressure)
-            if pressure and await self._suspend_largest(pressure):
+            if pressure and (gone := self.lingering.leave_all()):
+                log.warning("copies of ended sessions left under pressure", copies=gone)
+            elif pressure and await self._suspend_largest(pressure):
                 await asyncio.sleep(_SETTLE_S)
 
     async def _suspend_largest(self, pressure: str) -> bool:

@@ -14,9 +14,10 @@ from milepost.event.v1.event_pb2 import ScenePrepared
 from runtime.blobs import BlobCorrupt, BlobMissing, Blobs
 from session_log.past import Past
 from sim_worker.application.choose_start import kept_rebased
+from sim_worker.application.plans import begin_from
 from sim_worker.application.prepare_scene import PrepareScene
 from sim_worker.application.session import Key
-from sim_worker.application.simulate import Limits, begin_from
+from sim_worker.application.simulate import Limits
 from sim_worker.application.snapshots import Kept, Snapshots
 from sim_worker.application.write_state import state_file_name
 from sim_worker.gateways.child_process import Child

@@ -57,6 +57,8 @@ class Start:
     """The copy that is woken, for MEMORY_SNAPSHOT."""
     parent: Key | None = None
     """The session that copy is of, when it is not this one."""
+    lingers: bool = False
+    """Whether that session has ended."""
     checkpoint: Checkpoint | None = None
     """The manifest, for STATE_FILE."""
     after: "Start | None" = None

@@ -5,17 +5,16 @@ away slows the simulation, and the outbox stays small by itself.
 """
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 import structlog
 from nats.aio.client import Client
 
-from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint, RecoveryPolicy
-from milepost.child.v1.child_pb2 import Plan, Resumption
-from milepost.event.v1.event_pb2 import Event, StartKind
-from milepost.session.v1.session_pb2 import SessionSpec
+from milepost.checkpoint.v1.checkpoint_pb2 import RecoveryPolicy
+from milepost.child.v1.child_pb2 import Plan
+from milepost.event.v1.event_pb2 import Event, SessionCompleted, StartKind
+from milepost.session.v1.session_pb2 import Engine, SessionSpec
 from runtime.blobs import Blobs
 from session_log.past import Past
 from session_log.reader import LogReader
@@ -23,14 +22,15 @@ from sim_worker.application.attempt_log import Fenced
 from sim_worker.application.comparable import judge_of
 from sim_worker.application.difference import difference
 from sim_worker.application.follow_child import FollowChild, Tools
+from sim_worker.application.lingering import Lingering
 from sim_worker.application.obey import child_command
 from sim_worker.application.outbox import Elsewhere, Outbox
-from sim_worker.application.outcomes import Differed, Outcome, Rebased
+from sim_worker.application.outcomes import Differed, Ended, Outcome, Rebased
+from sim_worker.application.plans import begin_from, plan_of
 from sim_worker.application.schedule import copy_every_steps, rebase_every_steps
 from sim_worker.application.session import Key, Session, Start
 from sim_worker.application.snapshots import Kept, Snapshots
 from sim_worker.application.trace_attempt import TraceAttempt
-from sim_worker.application.write_state import state_file_name
 from sim_worker.domain.judge import Diverged
 from sim_worker.gateways.child_process import Child, ChildLimits
 from sim_worker.gateways.frame_interest import FrameInterests
@@ -39,10 +39,6 @@ from sim_worker.gateways.zygote import Zygote
 
 log = structlog.get_logger()
 
-# How many intervals a child may be ahead of what is durable (log.md R1).
-RUN_AHEAD_INTERVALS = 64
-# What SUMO's state files forget of the network (determinism.md).
-_FORGOTTEN = ("close", "open", "set_speed_limit", "set_signal", "add_signal_program", "scale_demand")
 _MIB = 1024 * 1024
 
 
@@ -75,6 +71,7 @@ class Simulate:
     reader: LogReader
     interests: FrameInterests
     snapshots: Snapshots
+    lingering: Lingering
     blobs: Blobs
     worker_id: str
     children: dict[Key, Child] = field(default_factory=dict)
@@ -129,6 +126,7 @@ class Simulate:
                 raise
             outcome = await self._differed(session, outbox, _leaf(differed), start)
         else:
+            self._let_stay(session, child, outcome)
             if isinstance(outcome, Rebased):
                 # What it wrote is complete only when it has left by itself.
                 await child.stop()
@@ -136,6 +134,7 @@ class Simulate:
         finally:
             spans.close()
             del self.children[session.key]
+            child.lingering.cancel()
             child.kill()
             await asyncio.shield(child.exited())
             child.close()
@@ -147,9 +146,12 @@ class Simulate:
         limits = self.limits.of(session.past.spec)
         if start.kept is None:
             return await self.zygote.launch(plan, session.directory, limits)
+        if start.lingers:
+            assert start.parent is not None
+            return await self._begin_from_end(session, start.parent, plan)
         kept, key = start.kept, start.parent or session.key
         # A copy that belongs to a checkpoint, or to another session, leaves one in its place.
-        keep_as = f"{kept.snapshot.snapshot_id}+" if start.parent or kept.checkpoint_id else ""
+        keep_as = _next_name(kept) if start.parent or kept.checkpoint_id else ""
         session.started = kept.started
         child = await kept.snapshot.wake(
             plan, keep_as=keep_as, directory=session.directory if start.parent else None, limits=limits
@@ -158,14 +160,43 @@ class Simulate:
             child.kept.add_done_callback(partial(self._keep, key, kept))
         return child
 
+    async def _begin_from_end(self, session: Session, parent: Key, plan: Plan) -> Child:
+        """Wake what an ended session has left; another copy takes its place. Raises ChildGone."""
+        stay = await self.lingering.take(parent)
+        session.started = stay.kept.started
+        try:
+            child = await stay.kept.snapshot.wake(
+                plan,
+                keep_as=_next_name(stay.kept),
+                directory=session.directory,
+                limits=self.limits.of(session.past.spec),
+            )
+        except BaseException:
+            self.lingering.give_back(parent, stay, None)
+            raise
+        assert child.kept is not None
+        child.kept.add_done_callback(lambda taken: self.lingering.give_back(parent, stay, _result_of(taken)))
+        return child
+
+    def _let_stay(self, session: Session, child: Child, outcome: Outcome) -> None:
+        """What a session that is complete has left at its last step."""
+        if not child.lingering.done():
+            return
+        if isinstance(outcome, Ended) and isinstance(outcome.terminal, SessionCompleted):
+            assert session.started is not None
+            kept = Kept(session.past.run, child.lingering.result(), session.started)
+            self.lingering.stay(session.key, kept, for_s=session.past.spec.linger_s)
+        else:
+            child.lingering.result().close()
+
     def _keep(self, key: Key, kept: Kept, taken: asyncio.Task[Snapshot]) -> None:
         """What a woken copy left in its place, unless nothing came of it, or its session left meanwhile."""
-        if taken.cancelled() or taken.exception() is not None:
+        if (snapshot := _result_of(taken)) is None:
             log.info("no copy was left behind", session=key[1], step=kept.step)
         elif key in self.children:
-            self.snapshots.keep(key, replace(kept, snapshot=taken.result()))
+            self.snapshots.keep(key, replace(kept, snapshot=snapshot))
         else:
-            taken.result().close()
+            snapshot.close()
 
     def plan(self, session: Session, start: Start) -> Plan:
         """What the child runs."""
@@ -180,6 +211,8 @@ class Simulate:
             plan.hold_at_time_s = past.pacing.hold_at_time_s
         plan.copy_every_steps = copy_every_steps(past)
         plan.rebase_every_steps = rebase_every_steps(past)
+        can_stay = past.spec.engine != Engine.ENGINE_TRACI and self.lingering.max_copies > 0
+        plan.lingers = can_stay and past.spec.linger_s > 0
         plan.not_rebased_steps.extend(session.not_rebased)
         if start.checkpoint is not None:
             begin_from(plan, past, start.checkpoint)
@@ -195,49 +228,6 @@ class Simulate:
         return Differed(diverged.step, words)
 
 
-def plan_of(past: Past, arguments: Sequence[str]) -> Plan:
-    """What a run is, for any process that simulates it."""
-    spec, scene = past.spec, past.scene
-    plan = Plan(
-        engine=spec.engine,
-        arguments=arguments,
-        interval_steps=spec.interval_steps,
-        stop_when_empty=spec.stop_when_empty,
-        run_ahead_intervals=RUN_AHEAD_INTERVALS,
-        journal=past.journal,
-        replay_to_step=past.head_step,
-        phases=spec.plan,
-        milestones=spec.milestones,
-        rebased_steps=[made.step for made in past.rebased],
-    )
-    if scene.HasField("end_time_s"):
-        plan.end_time_s = scene.end_time_s
-    if spec.HasField("goal"):
-        plan.goal.CopyFrom(spec.goal)
-    return plan
-
-
-def begin_from(plan: Plan, past: Past, made: Checkpoint) -> None:
-    """Let a plan begin with the state file of a checkpoint, which is in the process's directory."""
-    plan.state_file = state_file_name(made)
-    plan.restore.extend(
-        entry.intervention
-        for entry in past.journal[: made.journal_length]
-        if entry.intervention.WhichOneof("change") in _FORGOTTEN
-    )
-    plan.resumption.CopyFrom(
-        Resumption(
-            step=made.step,
-            state_digest=made.state_file.interval_digest,
-            kpis=made.kpis,
-            journal_length=made.journal_length,
-            milestones_reached=made.state_file.milestones_reached,
-            phase_kpis=made.state_file.phase_kpis,
-            interval_kpis=made.state_file.interval_kpis,
-        )
-    )
-
-
 def _after(start: Start, past: Past) -> list[Event]:
     """The records that a start computes again."""
     from_origin = start.kind == StartKind.START_KIND_ORIGIN
@@ -250,6 +240,16 @@ def _elsewhere(session: Session) -> Elsewhere | None:
         return None
     fork = session.fork_past
     return Elsewhere(created.forked_from.step, fork.digest_step, fork.state_digest)
+
+
+def _result_of(taken: asyncio.Task[Snapshot]) -> Snapshot | None:
+    return None if taken.cancelled() or taken.exception() is not None else taken.result()
+
+
+def _next_name(kept: Kept) -> str:
+    """The name of the copy that takes the place of another."""
+    name, _, number = kept.snapshot.snapshot_id.partition("+")
+    return f"{name}+{int(number or 0) + 1}"
 
 
 def _leaf(group: BaseExceptionGroup[Diverged]) -> Diverged:

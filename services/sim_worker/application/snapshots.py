@@ -7,6 +7,7 @@ import structlog
 
 from milepost.child.v1.child_pb2 import Started
 from session_log.past import Past
+from session_log.planned import planned_before
 from sim_worker.gateways.snapshot import Snapshot
 
 log = structlog.get_logger()
@@ -33,6 +34,11 @@ class Kept:
         """Where it sleeps."""
         return self.snapshot.place.step
 
+    def within(self, *, step: int, journal_length: int, planned_length: int) -> bool:
+        """Whether it has not passed a place."""
+        place = self.snapshot.place
+        return place.step <= step and place.journal_length <= journal_length and place.planned_length <= planned_length
+
 
 @dataclass(slots=True)
 class Snapshots:
@@ -50,23 +56,28 @@ class Snapshots:
                 too_many -= 1
         self._kept[key] = [*self._alive(key), kept]
 
-    def best(self, key: Key, past: Past, *, upto_step: int) -> Kept | None:
-        """The latest copy that is a place of this past, no further than a step."""
+    def best(self, key: Key, past: Past, *, upto_step: int, unchanged: bool = False) -> Kept | None:
+        """The latest copy that is a place of this past, no further than a step.
+
+        `unchanged`: nor one that was changed at that very step.
+        """
         fitting = [
             kept
             for kept in self._alive(key)
             if kept.step <= upto_step
+            and not (unchanged and kept.step == upto_step and _changed_there(past, kept))
             and past.holds(run=kept.run, step=kept.step, journal_length=kept.snapshot.place.journal_length)
             and _recorded(past, kept.step)
         ]
         return max(fitting, key=lambda kept: (kept.step, kept.snapshot.place.journal_length), default=None)
 
-    def of_run(self, key: Key, *, run: int, upto_step: int, journal_length: int) -> Kept | None:
+    def of_run(self, key: Key, *, run: int, upto_step: int, journal_length: int, planned_length: int) -> Kept | None:
         """The latest copy of one run, no further than a place."""
         fitting = [
             kept
             for kept in self._alive(key)
-            if kept.run == run and kept.step <= upto_step and kept.snapshot.place.journal_length <= journal_length
+            if kept.run == run
+            and kept.within(step=upto_step, journal_length=journal_length, planned_length=planned_length)
         ]
         return max(fitting, key=lambda kept: kept.step, default=None)
 
@@ -93,6 +104,17 @@ class Snapshots:
         else:
             self._kept.pop(key, None)
         return alive
+
+
+def _changed_there(past: Past, kept: Kept) -> bool:
+    """Whether anything that was applied at the very step of a copy is in it."""
+    place = kept.snapshot.place
+    journal_length = sum(entry.step < kept.step for entry in past.journal)
+    return not kept.within(
+        step=kept.step,
+        journal_length=journal_length,
+        planned_length=planned_before(past.spec, past.scene, place.step),
+    )
 
 
 def _recorded(past: Past, step: int) -> bool:

@@ -88,7 +88,7 @@ class Chronicle:
         """Simulated time after so many steps."""
         return self._grid.time_s(step)
 
-    def place(self, step: int, *, journal_length: int) -> SnapshotPlace:
+    def place(self, step: int) -> SnapshotPlace:
         """Where the simulation is, for somebody who wants to come back to it. Raises EngineFailed."""
         state = self._engine.state()
         kpis = kpis_of(self._engine, state)
@@ -98,7 +98,6 @@ class Chronicle:
             state_digest=chained_digest(self.digest, state),
             interval_digest=self.digest,
             kpis=kpis if self._before is None else resumed(self._before, kpis),
-            journal_length=journal_length,
             milestones_reached=sorted(self._reached),
             phase_kpis=self._phase_kpis,
             interval_kpis=self.kpis,
@@ -146,7 +145,7 @@ class Chronicle:
             self._say(PhaseStarted(phase=self._phase), step)
 
     def _end_phase(self, step: int) -> None:
-        now = self.kpis if self.closed_step == step else self.place(step, journal_length=0).kpis
+        now = self.kpis if self.closed_step == step else self.place(step).kpis
         self._say(PhaseEnded(phase=self._phase, kpis=difference(now, self._phase_kpis)), step)
         self._phase_kpis = now
 

@@ -41,6 +41,8 @@ class _Helper:
     pid: int
     failed: FromChild
     done: FromChild | None = None
+    copy_id: str = ""
+    """The copy it leaves behind."""
     line: socket.socket | None = None
     """To the copy it leaves behind, which says one byte when the worker has been told of it."""
 
@@ -69,7 +71,7 @@ class Copies:
             return None
         while True:
             wake = self._await_wake()
-            if not (wake.keep_as and self._fork_sleeper(wake.keep_as, place)):
+            if not (wake.keep_as and self._leave_another(wake.keep_as, place)):
                 break
         die_with(self._zygote_pid)
         if wake.directory:
@@ -108,27 +110,31 @@ class Copies:
         else:
             self._link.send(done)
 
-    def reap(self, *, wait: bool) -> None:
-        """Tell of the state files that are complete, and of copies that failed; `wait`: of all of them."""
-        for helper in list(self._helpers):
-            self._settle(helper, wait=wait)
+    def reap(self, *, wait: bool) -> set[str]:
+        """Tell of the state files that are complete, and of copies that failed; `wait`: of all of them.
 
-    def _settle(self, helper: _Helper, *, wait: bool) -> None:
+        The copies that sleep now.
+        """
+        return {helper.copy_id for helper in list(self._helpers) if self._settle(helper, wait=wait)}
+
+    def _settle(self, helper: _Helper, *, wait: bool) -> bool:
+        """Whether it has done what it was there for."""
         if helper.line is not None:
             if not select.select([helper.line], [], [], None if wait else 0)[0]:
-                return
+                return False
             succeeded = bool(helper.line.recv(1))
             helper.line.close()
             os.waitpid(helper.pid, 0)
         else:
             pid, status = os.waitpid(helper.pid, 0 if wait else os.WNOHANG)
             if not pid:
-                return
+                return False
             succeeded = os.waitstatus_to_exitcode(status) == _EXIT_DONE
         self._helpers.remove(helper)
         said = helper.done if succeeded else helper.failed
         if said is not None:
             self._link.send(said)
+        return succeeded
 
     def _ready_to_fork(self) -> list[OpenFile]:
         """Everything flushed, and what is open for writing. Raises CopyRefused."""
@@ -160,7 +166,7 @@ class Copies:
             copys_line.close()
             line.send(_PAUSE.pack(time.monotonic() - began))
             refused = Refused(command_id=snapshot_id, message="no process could be forked", step=place.step)
-            self._helpers.append(_Helper(between, failed=FromChild(refused=refused), line=line))
+            self._helpers.append(_Helper(between, FromChild(refused=refused), copy_id=snapshot_id, line=line))
             return False
         line.close()
         before = _fork_and_leave()
@@ -172,6 +178,14 @@ class Copies:
         while os.getppid() == before:
             time.sleep(_ORPHAN_LOOK_S)
         return True
+
+    def _leave_another(self, snapshot_id: str, place: SnapshotPlace) -> bool:
+        """As `_fork_sleeper`; a copy that can leave none behind goes on without."""
+        try:
+            return self._fork_sleeper(snapshot_id, place)
+        except CopyRefused as refused:
+            self._link.send(FromChild(refused=Refused(command_id=snapshot_id, message=str(refused), step=place.step)))
+            return False
 
     def _introduce(self, taken: SnapshotTaken, line: socket.socket) -> None:
         """Give the worker sockets to this copy. `line` is to the simulation, which tells how long it stood still."""

@@ -7,6 +7,8 @@ from google.protobuf.message import Message
 
 # Begins the name of a copy that was made on schedule; its step follows.
 UNASKED: Final = "every-"
+# The name of the copy that stays after the end.
+LINGERING: Final = "lingering"
 HEADER: Final = struct.Struct("<I")
 # A frame of the most vehicles that are sent takes 1 MiB; the plan of a scenario of 2,000 files less.
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024

@@ -1,4 +1,4 @@
-"""What the worker asks for at a boundary: the journal of the past, commands, looks, copies."""
+"""What the worker asks for at a boundary: commands, looks, copies."""
 
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -11,61 +11,45 @@ from milepost.child.v1.child_pb2 import (
     ChildCommand,
     Described,
     FromChild,
-    Plan,
     Refused,
+    SnapshotPlace,
     Wake,
     WriteState,
 )
-from milepost.event.v1.event_pb2 import JournalEntry
 from milepost.intervention.v1.intervention_pb2 import Intervention
 from sim_worker.child.chronicle import Chronicle
 from sim_worker.child.copies import Copies, CopyRefused
 from sim_worker.child.course import Course
 from sim_worker.child.engine import Engine
+from sim_worker.child.grid import Grid
 from sim_worker.child.interventions import Interventions, Refusal
 from sim_worker.child.observe import simulation_state
-
-
-class ReplayFailed(Exception):
-    """An intervention that was applied once cannot be applied again at the same step."""
+from sim_worker.child.script import ReplayFailed, Script
 
 
 class Requests:
     """Carries them out, in order, and answers. Step and place are those of the boundary it is called at."""
 
-    def __init__(self, engine: Engine, chronicle: Chronicle, copies: Copies, tell: Callable[[FromChild], None]) -> None:
-        self.journal_length = 0
+    def __init__(
+        self,
+        engine: Engine,
+        chronicle: Chronicle,
+        copies: Copies,
+        grid: Grid,
+        tell: Callable[[FromChild], None],
+    ) -> None:
         self._engine = engine
         self._chronicle = chronicle
         self._copies = copies
         self._tell = tell
         self._interventions = Interventions(engine)
-        self._journal: deque[JournalEntry] = deque()
+        self.script = Script(self._interventions, grid)
         self._commands: deque[ChildCommand] = deque()
 
-    def follow(self, plan: Plan, course: Course, *, step: int) -> None:
-        """Take over a plan's journal, of which `journal_length` entries are applied already. Raises ReplayFailed."""
+    def follow(self, commands: Iterable[ChildCommand], course: Course) -> None:
+        """Take over what waits, for a way that begins here."""
         self._course = course
-        self._commands = deque(plan.commands)
-        self._journal = deque(plan.journal[self.journal_length :])
-        if self._journal and self._journal[0].step < step:
-            raise ReplayFailed(f"the journal changes step {self._journal[0].step}, which is past at step {step}")
-
-    def next_stop(self) -> int | None:
-        """The step of the next entry of the journal."""
-        return self._journal[0].step if self._journal else None
-
-    def replay(self, step: int) -> None:
-        """Apply what was applied here before. Raises ReplayFailed."""
-        while self._journal and self._journal[0].step <= step:
-            entry = self._journal.popleft()
-            try:
-                self._interventions.apply(entry.intervention)
-            except Refusal as refusal:
-                raise ReplayFailed(
-                    f"{entry.command_id} was applied at step {step} and is refused now: {refusal}"
-                ) from refusal
-            self.journal_length += 1
+        self._commands = deque(commands)
 
     def restore(self, interventions: Iterable[Intervention]) -> None:
         """Apply again what a state file forgets. Raises ReplayFailed."""
@@ -94,7 +78,7 @@ class Requests:
 
     def describe(self, request_id: str, step: int) -> None:
         """Tell the whole state."""
-        place = self._chronicle.place(step, journal_length=self.journal_length)
+        place = self._place(step)
         self._tell(FromChild(described=Described(request_id=request_id, state=simulation_state(self._engine, place))))
 
     def check(self, check: Check) -> None:
@@ -109,7 +93,7 @@ class Requests:
     def take_snapshot(self, snapshot_id: str, step: int) -> Wake | None:
         """None in the running simulation; in the copy, once it wakes, what it is told."""
         try:
-            return self._copies.sleep(snapshot_id, self._chronicle.place(step, journal_length=self.journal_length))
+            return self._copies.sleep(snapshot_id, self._place(step))
         except CopyRefused as refused:
             self._refuse(snapshot_id, str(refused), "", step)
             return None
@@ -117,17 +101,21 @@ class Requests:
     def write_state(self, asked: WriteState, step: int) -> None:
         """Have a state file written; it is told of when it is complete."""
         try:
-            place = self._chronicle.place(step, journal_length=self.journal_length)
-            self._copies.write_state(asked.request_id, Path(asked.path), place)
+            self._copies.write_state(asked.request_id, Path(asked.path), self._place(step))
         except CopyRefused as refused:
             self._refuse(asked.request_id, str(refused), "", step)
+
+    def _place(self, step: int) -> SnapshotPlace:
+        place = self._chronicle.place(step)
+        place.journal_length, place.planned_length = self.script.journal_length, self.script.planned_length
+        return place
 
     def _obey(self, command: ChildCommand, step: int) -> None:
         """Raises Refusal."""
         match command.WhichOneof("command"):
             case "intervention":
                 self._interventions.apply(command.intervention)
-                self.journal_length += 1
+                self.script.journal_length += 1
             case "set_pace":
                 self._course.set_pace(command.set_pace.factor, paused=command.set_pace.paused, step=step)
             case "step":

@@ -9,12 +9,11 @@ the process is made there and goes on from there.
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final
 
 from milepost.child.v1.child_pb2 import (
     Alive,
     Finished,
-    FrameMade,
     FromChild,
     Halted,
     Plan,
@@ -26,11 +25,12 @@ from milepost.session.v1.session_pb2 import CompletionReason, Results
 from sim_worker.child.chronicle import Chronicle
 from sim_worker.child.copies import Copies
 from sim_worker.child.course import Course, next_rebase
+from sim_worker.child.ending import Ending, Reason
 from sim_worker.child.engine import Engine
 from sim_worker.child.final_statistics import final_kpis, with_statistics
-from sim_worker.child.framing import UNASKED
+from sim_worker.child.frames import Frames
+from sim_worker.child.framing import LINGERING, UNASKED
 from sim_worker.child.grid import Grid
-from sim_worker.child.observe import frame_of
 from sim_worker.child.requests import Requests
 from sim_worker.child.started import started
 from sim_worker.child.worker_link import WorkerLink
@@ -44,8 +44,6 @@ _STRIDE_S: Final = 0.01
 _LOOK_PERIOD_S: Final = 0.005
 # Between two looks while a process does something for the simulation and that stands, seconds.
 _HELPED_PERIOD_S: Final = 0.02
-
-Reason: TypeAlias = CompletionReason.ValueType
 
 
 class SessionLoop:
@@ -75,8 +73,9 @@ class SessionLoop:
         self._durable_step = 0
         self._stopping = False
         self._rebasing = False
-        self._frame_period_s = 0.0
-        self._frame_due = 0.0
+        # At the last step, which a copy of the process is to be kept of.
+        self._lingers = False
+        self._frames = Frames(engine, self._tell)
         self._alive_due = 0.0
         self._look_due = 0.0
 
@@ -84,17 +83,14 @@ class SessionLoop:
         """Until the end; every output is complete and Finished is sent when it returns."""
         self._start()
         reason = self._simulate()
-        self._copies.reap(wait=True)
+        lingers = LINGERING in self._copies.reap(wait=True)
         self._engine.close()
         kpis = self._chronicle.kpis
-        results = Results(
-            reason=reason,
-            steps=self.step,
-            sim_time_s=self.sim_time_s,
-            kpis=kpis if self._plan.state_file else final_kpis(self._statistics, kpis),
-            state_digest=self._chronicle.digest,
-        )
-        self._link.send(FromChild(finished=Finished(step=self.step, sim_time_s=self.sim_time_s, results=results)))
+        results = Results(reason=reason, steps=self.step, sim_time_s=self.sim_time_s)
+        results.kpis.CopyFrom(kpis if self._plan.state_file else final_kpis(self._statistics, kpis))
+        results.state_digest = self._chronicle.digest
+        finished = Finished(step=self.step, sim_time_s=self.sim_time_s, results=results, lingers=lingers)
+        self._link.send(FromChild(finished=finished))
 
     def _start(self) -> None:
         plan = self._plan
@@ -106,10 +102,11 @@ class SessionLoop:
         self._grid = Grid.of(time_s=clock.begin_time_s, step=self.step, step_length_s=clock.step_length_s)
         self._tell(FromChild(started=started(plan, clock, begin_time_s=self._grid.time_s(0))))
         self._chronicle = Chronicle(plan, self._engine, self._grid, self._tell)
-        self._requests = Requests(self._engine, self._chronicle, self._copies, self._tell)
+        self._requests = Requests(self._engine, self._chronicle, self._copies, self._grid, self._tell)
         if plan.state_file:
             self._chronicle.resume(plan.resumption)
-            self._requests.journal_length = plan.resumption.journal_length
+            self._requests.script.journal_length = plan.resumption.journal_length
+            self._requests.script.planned_length = plan.resumption.planned_length
             self._requests.restore(plan.restore)
         else:
             self._chronicle.begin()
@@ -119,9 +116,9 @@ class SessionLoop:
         """Take over what a plan says about the way from here."""
         self._plan = plan
         self._course = Course(plan, self._grid)
-        self._requests.follow(plan, self._course, step=self.step)
-        self._end_step = self._grid.step_at(plan.end_time_s) if plan.HasField("end_time_s") else None
-        self._ends_when_empty = self._end_step is None or plan.stop_when_empty
+        self._requests.follow(plan.commands, self._course)
+        self._requests.script.follow(plan, step=self.step)
+        self._ending = Ending(plan, self._grid, self._engine)
         every = plan.copy_every_steps
         self._copy_step = (self.step // every + 1) * every if every else None
         self._rebase_step = next_rebase(plan, self.step)
@@ -133,10 +130,14 @@ class SessionLoop:
         while True:
             self._at_boundary()
             if self._stopping:
+                if not self._rebasing and self._linger():
+                    continue
                 self._chronicle.at(self.step, ended=True)
                 return CompletionReason.COMPLETION_REASON_TERMINATED
             self._stride()
-            reason = self._ended()
+            reason = self._ending.reason(self.step)
+            if reason is not None and self._linger():
+                reason = self._ending.reason(self.step)
             if reason is not None or self.step >= self._due_step:
                 reached_goal = self._chronicle.at(self.step, ended=reason is not None)
                 if reason is None and reached_goal:
@@ -146,6 +147,14 @@ class SessionLoop:
             if self.step == self._rebase_step:
                 self._stand_to_be_rebased()
             self._wait_for_the_log()
+
+    def _linger(self) -> bool:
+        """Leave a copy at the last step, before it is closed. True in the copy, which goes on when it wakes."""
+        if not self._plan.lingers:
+            return False
+        self._lingers = True
+        self._sleep(LINGERING)
+        return not self._lingers
 
     def _at_boundary(self) -> None:
         """Returns when the next step may be taken."""
@@ -160,7 +169,7 @@ class SessionLoop:
         if self._copy_step is not None and self.step >= self._copy_step:
             self._copy_unasked()
         while not self._stopping:
-            self._requests.replay(self.step)
+            self._requests.script.apply(self.step)
             if self._course.stands(self.step):
                 if self._course.comes_to_stand():
                     self._tell(FromChild(halted=Halted(step=self.step, sim_time_s=self.sim_time_s)))
@@ -193,14 +202,14 @@ class SessionLoop:
         interval_end = self._chronicle.closed_step + self._plan.interval_steps
         phase_end = self._chronicle.next_stop(self.step)
         self._due_step = interval_end if phase_end is None else min(interval_end, phase_end)
-        asked = (self._requests.next_stop(), self._course.next_stop(self.step))
-        stops = (self._end_step, self._copy_step, self._rebase_step, *asked)
+        asked = (self._requests.script.next_step(), self._course.next_stop(self.step))
+        stops = (self._ending.step, self._copy_step, self._rebase_step, *asked)
         self._stop_step = min([self._due_step, *(stop for stop in stops if stop is not None)])
 
     def _stride(self) -> None:
         """As many steps at once as may be taken without missing anything and without staying away too long."""
         steps = 1
-        if not self._ends_when_empty:
+        if not self._ending.when_empty:
             steps = max(1, min(self._stride_steps, self._stop_step - self.step, self._course.stride_steps))
         began = self._monotonic()
         time_s = self._grid.time_s(self.step + steps)
@@ -210,18 +219,10 @@ class SessionLoop:
         took_s = self._monotonic() - began
         self._stride_steps = max(1, min(2 * steps, int(_STRIDE_S * steps / took_s))) if took_s else 2 * steps
 
-    def _ended(self) -> Reason | None:
-        """What MSNet::simulationState says: the end time if there is one, an empty network otherwise."""
-        if self._end_step is not None and self.step >= self._end_step:
-            return CompletionReason.COMPLETION_REASON_END_TIME
-        if self._ends_when_empty and not self._engine.expected():
-            return CompletionReason.COMPLETION_REASON_NETWORK_EMPTY
-        return None
-
     def _look(self, *, wait_s: float = 0.0) -> None:
         """Take what the worker says, tell it what is due."""
         if not self._rebasing:
-            self._requests.replay(self.step)
+            self._requests.script.apply(self.step)
         # Whatever it says may change where to stop.
         self._stop_step = self.step
         self._inbox += self._link.receive(wait_s=wait_s)
@@ -235,10 +236,7 @@ class SessionLoop:
         self._look_due = now + _LOOK_PERIOD_S
         if now >= self._alive_due:
             self._tell(FromChild(alive=Alive(step=self.step, sim_time_s=self.sim_time_s)))
-        if self._frame_period_s and now >= self._frame_due:
-            self._frame_due = now + self._frame_period_s
-            frame = frame_of(self._engine, step=self.step, sim_time_s=self.sim_time_s)
-            self._tell(FromChild(frame=FrameMade(frame=frame.SerializeToString())))
+        self._frames.look(now, step=self.step, sim_time_s=self.sim_time_s)
 
     def _wait_for_the_log(self) -> None:
         """Not further ahead of what is durable than the plan allows."""
@@ -257,8 +255,7 @@ class SessionLoop:
             case "durable":
                 self._durable_step = max(self._durable_step, message.durable.step)
             case "frame_rate":
-                hz = message.frame_rate.max_hz
-                self._frame_period_s = 1.0 / hz if hz > 0 else 0.0
+                self._frames.want(message.frame_rate.max_hz)
             case "stop":
                 self._stopping = True
             case "command":
@@ -290,11 +287,14 @@ class SessionLoop:
         # Whether that is still to be done here: the file may have been found not to load meanwhile.
         self._rebasing = self._rebasing and next_rebase(plan, self.step - 1) == self.step
         self._durable_step = self._chronicle.closed_step
-        self._frame_period_s = 0.0
+        self._frames.want(0.0)
         self._chronicle.rebase(plan)
         self._follow(plan)
         self._tell(FromChild(woken=Woken(step=self.step, sim_time_s=self.sim_time_s)))
         if self._rebasing:
             self._tell_rebase_due()
+        elif self._lingers:
+            # What is due at this step is told before it is changed.
+            self._lingers = False
         else:
-            self._requests.replay(self.step)
+            self._requests.script.apply(self.step)

@@ -19,6 +19,7 @@ from sim_worker.child.copies import Copies
 from sim_worker.child.engine import Engine, EngineUnavailable
 from sim_worker.child.installation import open_home
 from sim_worker.child.libsumo_engine import IMPORT_FAILURE, LibsumoEngine
+from sim_worker.child.script import PlanRefused
 from sim_worker.child.session_loop import SessionLoop
 from sim_worker.child.traci_engine import TraciEngine
 from sim_worker.child.worker_link import WorkerGone, WorkerLink
@@ -73,6 +74,7 @@ def _run(plan: Plan, link: WorkerLink, *, launch_id: int, zygote_pid: int) -> in
             step=loop.step if loop else 0,
             sim_time_s=loop.sim_time_s if loop else 0.0,
             engine_unavailable=isinstance(error, EngineUnavailable),
+            plan_refused=isinstance(error, PlanRefused),
         )
         link.send(FromChild(failed=failed))
         return _EXIT_FAILED

@@ -26,7 +26,7 @@ from milepost.child.v1.child_pb2 import (
 )
 from milepost.intervention.v1.intervention_pb2 import Intervention
 from milepost.state.v1.state_pb2 import SimulationState
-from sim_worker.child.framing import HEADER, UNASKED, body_length, framed
+from sim_worker.child.framing import HEADER, LINGERING, UNASKED, body_length, framed
 from sim_worker.gateways.child_answers import Answers, ChildGone, ChildRefused
 from sim_worker.gateways.process_memory import cpu_s, exceeds, proportional_bytes
 from sim_worker.gateways.supervised_process import ChildExit, ExitCause, SupervisedProcess
@@ -80,6 +80,9 @@ class Child:
         """Copies it has made unasked, by `Plan.copy_every_steps`, oldest first."""
         self.kept: asyncio.Task[Snapshot] | None = None
         """The copy that `Snapshot.wake` leaves behind, when there is to be one. Raises ChildRefused, ChildGone."""
+        self.lingering: asyncio.Future[Snapshot] = asyncio.get_running_loop().create_future()
+        """The copy it leaves at its last step, when its plan wants one."""
+        self._replaced: tuple[str, list[Snapshot]] = ("", [])
         self._process = process
         self._reader, self._writer = streams
         self._packets = packets
@@ -139,6 +142,11 @@ class Child:
             await self.send(because)
             snapshot: Snapshot = await answer
         return snapshot
+
+    def leave_another(self, snapshot_id: str, wake: ToChild, siblings: "list[Snapshot]") -> None:
+        """Wake it, and let the copy that it leaves behind join those it slept with: see `kept`."""
+        self._replaced = snapshot_id, siblings
+        self.kept = asyncio.create_task(self.handed_over(snapshot_id, wake), name=f"keep {snapshot_id}")
 
     async def describe(self) -> SimulationState:
         """The whole state at the next boundary. Raises ChildGone."""
@@ -225,9 +233,12 @@ class Child:
             self._loop.remove_reader(self._packets)
             return
         taken = SnapshotTaken.FromString(packet)
-        snapshot = self._home.adopt(taken, descriptors, self._snapshots)
+        replaced, siblings = self._replaced
+        snapshot = self._home.adopt(taken, descriptors, siblings if taken.snapshot_id == replaced else self._snapshots)
         if taken.snapshot_id.startswith(UNASKED):
             self.scheduled.put_nowait(snapshot)
+        elif taken.snapshot_id == LINGERING and not self.lingering.done():
+            self.lingering.set_result(snapshot)
         elif not self._answers.resolve(taken.snapshot_id, snapshot):
             snapshot.close()
 

@@ -1,6 +1,5 @@
 """A sleeping copy of a child, which can be woken once and go on in its place."""
 
-import asyncio
 import os
 import socket
 from collections.abc import Callable
@@ -80,7 +79,7 @@ class Snapshot:
         self._supervise(child)
         wake = Wake(plan=plan, keep_as=keep_as, directory=str(directory or ""))
         if keep_as:
-            child.kept = asyncio.create_task(child.handed_over(keep_as, ToChild(wake=wake)), name=f"keep {keep_as}")
+            child.leave_another(keep_as, ToChild(wake=wake), self._siblings)
             return child
         try:
             await child.send(ToChild(wake=wake))

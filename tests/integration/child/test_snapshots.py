@@ -1,5 +1,6 @@
 """A sleeping copy of a running simulation goes on exactly where it was taken, whatever became of the original."""
 
+import asyncio
 import os
 import signal
 import sys
@@ -10,10 +11,12 @@ from pathlib import Path
 import pytest
 from child_runs import City, Run, plan, run
 
-from milepost.child.v1.child_pb2 import ChildCommand, Plan
+from milepost.child.v1.child_pb2 import ChildCommand, Plan, Started
 from milepost.event.v1.event_pb2 import JournalEntry, SetPaceCommand
 from milepost.intervention.v1.intervention_pb2 import AddVehicle, Intervention
 from milepost.session.v1.session_pb2 import Engine
+from sim_worker.application.lingering import Lingering
+from sim_worker.application.snapshots import Kept
 from sim_worker.gateways.child_process import Child, ChildGone, ChildLimits, ChildRefused
 from sim_worker.gateways.snapshot import Snapshot
 from sim_worker.gateways.zygote import Zygote
@@ -200,3 +203,39 @@ async def leaves(snapshot: Snapshot) -> None:
     snapshot.close()
     await snapshot.left()
     await until_gone([pid])
+
+
+async def test_copies_that_stay_after_the_end_are_woken_in_turn_and_all_leave_when_told_to(
+    city: City, zygote: Zygote
+) -> None:
+    lingering, key, what = Lingering(8), ("t", "s"), the_plan(lingers=True)
+    directory = city.lay_out("stays")
+    child = await zygote.launch(what, directory, ChildLimits())
+    heard = await to_the_end(child)
+    assert heard.finished is not None
+    assert heard.finished.lingers
+    kept = Kept(1, await child.lingering, Started())
+    place = {"step": int(END_S), "journal_length": 0, "planned_length": 0}
+    lingering.stay(key, kept, for_s=60)
+    assert lingering.find(key, run=1, **place) == kept
+    assert lingering.find(key, run=2, **place) is None
+    assert lingering.find(key, run=1, **{**place, "step": int(END_S) - 1}) is None
+    stay = await lingering.take(key)
+    # While it is woken the next one waits, and gets what was left in its place.
+    waits = asyncio.create_task(lingering.take(key))
+    later = the_plan()
+    later.end_time_s = END_S + 30
+    woken = await stay.kept.snapshot.wake(
+        later, keep_as="next", directory=city.lay_out("stays woken"), limits=ChildLimits()
+    )
+    assert woken.kept is not None
+    assert not waits.done()
+    lingering.give_back(key, stay, await woken.kept)
+    assert (await waits).kept.snapshot.snapshot_id == "next"
+    assert (await to_the_end(woken)).finished is not None
+    # Told to leave while it is taken, it leaves when it comes back.
+    assert lingering.leave_all() == 1
+    lingering.give_back(key, stay, None)
+    with pytest.raises(ChildGone):
+        await lingering.take(key)
+    await leaves(stay.kept.snapshot)

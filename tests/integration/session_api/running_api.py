@@ -41,6 +41,7 @@ from milepost.event.v1.event_pb2 import (
 from milepost.intervention.v1.intervention_pb2 import AddVehicle, Intervention
 from milepost.kpi.v1.kpi_pb2 import Kpis
 from milepost.scenario.v1.scenario_service_pb2_grpc import ScenarioServiceStub
+from milepost.scenario.v1.template_service_pb2_grpc import TemplateServiceStub
 from milepost.session.v1 import session_service_pb2 as pb
 from milepost.session.v1.session_pb2 import Execution, Session, SessionSpec
 from milepost.session.v1.session_service_pb2_grpc import SessionServiceStub
@@ -139,6 +140,7 @@ class Api:
         self.channel = grpc.aio.insecure_channel(address)
         self.sessions: Any = SessionServiceStub(self.channel)
         self.scenarios: Any = ScenarioServiceStub(self.channel)
+        self.templates: Any = TemplateServiceStub(self.channel)
         self.admin: Any = SessionAdminServiceStub(self.channel)
         self.js, self.broker, self.store = js, js._nc, store
         self.reader = LogReader(store.events, js)

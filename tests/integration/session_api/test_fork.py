@@ -11,7 +11,7 @@ from running_api import BEGIN_S, Api, PlayedWorker, refusal
 from milepost.event.v1.event_pb2 import ForkPast, SessionCompleted
 from milepost.intervention.v1.intervention_pb2 import Intervention, ScaleDemand
 from milepost.session.v1 import session_service_pb2 as pb
-from milepost.session.v1.session_pb2 import SessionState
+from milepost.session.v1.session_pb2 import PlannedIntervention, SessionState
 from runtime.blobs import Blobs
 
 pytestmark = pytest.mark.any_database
@@ -175,6 +175,55 @@ async def test_a_fork_that_cannot_be_leaves_nothing_behind(api: Api) -> None:
     waiting = await api.create()
     refused = await refusal(api.sessions.ForkSession(pb.ForkSessionRequest(session_id=waiting.session_id)))
     assert (refused.reason, refused.metadata["from"]) == ("INVALID_TRANSITION", "PENDING")
+
+
+def planned(at_s: float, factor: float) -> PlannedIntervention:
+    change = Intervention(scale_demand=ScaleDemand(factor=factor))
+    return PlannedIntervention(at_time_s=BEGIN_S + at_s, intervention=change)
+
+
+def plan_of(child: Any) -> list[tuple[float, float]]:
+    """Times after the begin, and factors."""
+    return [(one.at_time_s - BEGIN_S, one.intervention.scale_demand.factor) for one in child.spec.interventions]
+
+
+async def test_a_fork_keeps_what_was_applied_of_a_plan_and_may_have_another_after_it(api: Api) -> None:
+    worker = await parent(api, interventions=[planned(50, 5), planned(40, 4), planned(12, 1), planned(70, 7)])
+
+    async def forked(at_s: float, *asked: PlannedIntervention, replan: bool = False) -> Any:
+        request = pb.ForkSessionRequest(session_id=worker.session_id, sim_time_s=BEGIN_S + at_s, replan=replan)
+        request.planned_interventions.extend(asked)
+        return (await api.sessions.ForkSession(request)).session
+
+    child = await forked(40)
+    assert plan_of(child) == [(50, 5), (40, 4), (12, 1), (70, 7)]
+    past = await past_of(api, child)
+    # At the very step of the fork its parent's journal comes before what the fork alone has planned.
+    assert past.planned_length == 2
+    assert [entry.planned_length for entry in past.journal if entry.HasField("planned_length")] == [2]
+    assert plan_of(await forked(40, replan=True)) == [(12, 1), (40, 4)]
+    assert plan_of(await forked(40, planned(60, 6), planned(40, 9))) == [(12, 1), (40, 4), (40, 9), (60, 6)]
+    # Between two steps: applied at the second of them, where the fork is.
+    assert plan_of(await forked(39.5, planned(39.5, 9))) == [(12, 1), (40, 4), (40, 9)]
+
+
+async def test_what_was_planned_for_the_very_end_is_not_applied_by_then(api: Api) -> None:
+    worker = await api.running(20, end_time_s=BEGIN_S + 20, interventions=[planned(10, 1), planned(20, 2)])
+    await worker.append(SessionCompleted())
+    request = pb.ForkSessionRequest(session_id=worker.session_id, end_time_s=BEGIN_S + 50)
+    child = (await api.sessions.ForkSession(request)).session
+    assert ((await past_of(api, child)).planned_length, len(plan_of(child))) == (1, 2)
+    request.replan = True
+    assert plan_of((await api.sessions.ForkSession(request)).session) == [(10, 1)]
+
+
+async def test_what_is_planned_before_a_fork_is_refused_by_its_place(api: Api) -> None:
+    worker = await parent(api)
+    request = pb.ForkSessionRequest(session_id=worker.session_id, sim_time_s=BEGIN_S + 40)
+    request.planned_interventions.extend([planned(40, 1), planned(39, 1), planned(0, 1)])
+    refused = await refusal(api.sessions.ForkSession(request))
+    places = [f"planned_interventions[{index}].at_time_s" for index in (1, 2)]
+    assert (refused.reason, refused.fields) == ("FIELD_INVALID", places)
 
 
 @pytest.mark.parametrize("time_s", [math.inf, -math.inf, math.nan])

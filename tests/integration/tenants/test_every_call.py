@@ -12,6 +12,7 @@ import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Value
 from guarded_stack import CALL_S, Caller, Guarded, Outcome, methods
 
 from externalscaler import externalscaler_pb2 as scaler
@@ -23,7 +24,9 @@ from milepost.event.v1.metrics_pb2 import QueryMetricsRequest
 from milepost.event.v1.session_set_pb2 import SessionSet
 from milepost.intervention.v1.intervention_pb2 import Intervention, Place, SetSpeedLimit
 from milepost.scenario.v1 import scenario_service_pb2 as scenario
+from milepost.scenario.v1 import template_service_pb2 as template
 from milepost.scenario.v1.scenario_pb2 import ScenarioFile
+from milepost.scenario.v1.template_pb2 import AttributeTarget, Binding, Parameter
 from milepost.session.v1 import session_service_pb2 as session
 from milepost.session.v1.session_pb2 import SessionSpec
 from milepost.session.v1.statistics_pb2 import GetStatisticsRequest
@@ -34,6 +37,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # How long the owner of a session waits for a worker, of which there is none, seconds.
 ACCEPTED_S = 5.0
+TEMPLATE = "signal"
 TINY = Path(__file__).parents[2] / "unit" / "scenario" / "tiny"
 
 
@@ -102,6 +106,17 @@ _ADMIN_ONLY = (unseen("NOT_PERMITTED", grpc.StatusCode.PERMISSION_DENIED),) * 2
 
 def _created(its: Belongings) -> session.CreateSessionRequest:
     return session.CreateSessionRequest(spec=SessionSpec(scenario_digest=its.scenario_digest), create_only=True)
+
+
+def _template(digest: str, *, name: str) -> template.CreateTemplateRequest:
+    """The length of a signal's first phase."""
+    place = AttributeTarget(file="tiny.net.xml", select="tlLogic/phase[1]", attribute="duration")
+    return template.CreateTemplateRequest(
+        name=name,
+        scenario_digest=digest,
+        parameters=[Parameter(name="green_s", default=Value(number_value=20))],
+        bindings=[Binding(attribute=place, value="green_s")],
+    )
 
 
 def _left_out(its: Belongings) -> Sequence[Message]:
@@ -251,6 +266,33 @@ ROWS: dict[str, Row] = {
         answered(lambda it: True),
         destroys=True,
     ),
+    # Templates
+    "TemplateService.CreateTemplate": Row(
+        lambda its: _template(its.scenario_digest, name="new"),
+        unseen("SCENARIO_NOT_FOUND"),
+        answered(lambda it: it.template.version == 1),
+    ),
+    "TemplateService.GetTemplate": Row(
+        lambda its: template.GetTemplateRequest(name=TEMPLATE),
+        unseen("TEMPLATE_NOT_FOUND"),
+        answered(lambda it: it.template.version == 1),
+    ),
+    "TemplateService.ListTemplates": Row(
+        lambda its: template.ListTemplatesRequest(),
+        answered(lambda it: not it.templates),
+        answered(lambda it: it.templates),
+    ),
+    "TemplateService.FillTemplate": Row(
+        lambda its: template.FillTemplateRequest(name=TEMPLATE),
+        unseen("TEMPLATE_NOT_FOUND"),
+        answered(lambda it: it.scenario.digest),
+    ),
+    "TemplateService.DeleteTemplate": Row(
+        lambda its: template.DeleteTemplateRequest(name=TEMPLATE),
+        unseen("TEMPLATE_NOT_FOUND"),
+        answered(lambda it: True),
+        destroys=True,
+    ),
     # Events
     "EventService.ReadEvents": of_session(lambda s: event.ReadEventsRequest(session_id=s)),
     "EventService.GetHead": of_session(lambda s: event.GetHeadRequest(session_id=s)),
@@ -319,6 +361,8 @@ async def belongings(owner: Caller) -> Belongings:
         timeout_s=30,
     )
     digest = uploaded.response.scenario.digest
+    made = await owner.call("TemplateService.CreateTemplate", _template(digest, name=TEMPLATE))
+    assert made.response.template.version == 1
     its = Belongings(await new_session(owner, digest), digest, listed[0])
     made = await owner.call("StudyService.CreateStudy", _study(its))
     return replace(its, study_id=made.response.study.study_id)

@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from guarded_stack import Caller, Guarded, methods
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from test_every_call import TINY, belongings
+from test_every_call import TEMPLATE, TINY, belongings
 
 from milepost.admin.v1 import admin_service_pb2 as admin
 from milepost.scenario.v1 import scenario_service_pb2 as scenario
@@ -42,13 +42,17 @@ async def fuzzer(guarded: Guarded) -> tuple[Caller, dict[str, list[str]]]:
         only = session.CreateSessionRequest(spec=spec, create_only=True)
         created = [await caller.call("SessionService.CreateSession", only) for _ in range(SEVERAL)]
         names = [its.session_id, *(one.response.session.session_id for one in created)]
+        files = [file.name for file in TINY.iterdir()]
         digests = [its.scenario_digest, its.file.sha256]
         _known[id(guarded)] = (
             caller,
             {
                 **dict.fromkeys(("session_id", "session_ids"), names),
                 **dict.fromkeys(("scenario_digest", "digest", "sha256"), digests),
-                "path": [file.name for file in TINY.iterdir()],
+                **dict.fromkeys(("path", "file"), files),
+                "select": ["tlLogic/phase[1]", ".//*", "edge/lane"],
+                "value": ["green_s", "2 * green_s"],
+                "name": [TEMPLATE, "green_s"],
                 "paths": ["display_name", "labels", "spec", "spec.seed", "spec.limits"],
                 "metrics": ["running", "arrived", "mean_speed_mps"],
                 "request_id": [str(uuid.UUID(int=number)) for number in range(SEVERAL)],

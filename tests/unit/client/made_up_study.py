@@ -24,7 +24,8 @@ def made_up(variants: int = 6, seeds: int = 8, *, text: str = "", racing: bool =
         for row in range(variants)
         for seed in range(1, seeds + 1)
     }
-    value[1, 3] = value[2, 3] - 1
+    if (2, 3) in value:
+        value[1, 3] = value[2, 3] - 1
     order = sorted(range(variants), key=lambda row: sum(value[row, seed] for seed in range(1, seeds + 1)))
     spec = pb.StudySpec(
         base=pb.StudyBase(template=pb.TemplateVersion(name=f"{text}junction", version=3)),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from scenario.edge_data import EdgeData
 from scenario.inspect import inspect
 from scenario.model import ScenarioRejected, Scene, SumoOption
 from scenario.outputs import Output, OutputNames
@@ -256,3 +257,30 @@ def test_only_the_value_meant_is_replaced(tmp_path: Path, before: str, after: st
 )
 def test_names_of_outputs_are_safe(declared: str, path: str) -> None:
     assert OutputNames().path_for(declared, target=declared) == path
+
+
+def test_edge_data_is_asked_for_in_a_file_of_its_own_under_a_name_that_is_free(root: Path, scene: Scene) -> None:
+    additional(root, '<edgeData id="mine" file="edges.xml"/>')
+    (root / "milepost-edge-data.add.xml").write_text("<additional/>")
+
+    prepared = prepare(root, scene, spec=replace(SPEC, edge_data=EdgeData(60, 30.5)))
+
+    own = "milepost-edge-data-1.add.xml"
+    files = prepared.arguments[prepared.arguments.index("--additional-files") + 1]
+    assert files == f"scene/tiny.add.xml,scene/{own}"
+    assert (root / own).read_text().split() == [
+        *("<additional>", "<edgeData", 'id="milepost"', 'file="../outputs/edges.xml"', 'period="60"', 'begin="30.5"'),
+        *('end="2000000000"', 'excludeEmpty="true"/>', "</additional>"),
+    ]
+    # What the scenario calls so has another name then, and only then.
+    assert prepared.outputs == (Output("edges.xml", "outputs/edges-2.xml"),)
+
+
+def test_without_edge_data_nothing_is_added(root: Path, scene: Scene) -> None:
+    additional(root, '<edgeData id="mine" file="edges.xml"/>')
+    before = sorted(root.iterdir())
+
+    prepared = prepare(root, replace(scene, additional_files=("tiny.add.xml",)), spec=SPEC)
+
+    assert sorted(root.iterdir()) == before
+    assert prepared.outputs == (Output("edges.xml", "outputs/edges.xml"),)

@@ -14,7 +14,7 @@ from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint, CheckpointPolicy
 from milepost.intervention.v1.intervention_pb2 import Intervention
 from milepost.scenario.v1.scenario_pb2 import SumoOption
 from milepost.session.v1 import session_service_pb2 as pb
-from milepost.session.v1.session_pb2 import KpiGoal, Limits, Session, SessionSpec
+from milepost.session.v1.session_pb2 import KpiGoal, Limits, PlannedIntervention, Session, SessionSpec
 from milepost.session_calls import SessionCalls, wish_id
 
 
@@ -192,12 +192,15 @@ class SessionCommands(SessionCalls):
         labels: Mapping[str, str] | None = None,
         end_time_s: float | None = None,
         interventions: Sequence[Intervention] = (),
+        planned_interventions: Sequence[PlannedIntervention] = (),
+        replan: bool = False,
         request_id: str | None = None,
     ) -> Session:
         """A new session with the past of this one up to a checkpoint, a simulated time or, with neither, now.
 
         `interventions` are applied to the new session at the very step of the fork; without them and another end it
-        simulates what this one does, byte for byte.
+        simulates what this one does, byte for byte. `planned_interventions`, or `replan` and none, take the place of
+        what was planned for this one after the fork.
         """
         request = pb.ForkSessionRequest(
             session_id=session_id,
@@ -207,6 +210,8 @@ class SessionCommands(SessionCalls):
             labels=labels,
             end_time_s=end_time_s,
             interventions=interventions,
+            planned_interventions=planned_interventions,
+            replan=replan,
         )
         _set_place(request, checkpoint_id, sim_time_s)
         return (await self._call(self._stub.ForkSession, request)).session

@@ -45,7 +45,7 @@ class CreateStudy:
         known = await self.studies.recall(tenant, asked.request_id)
         if known is not None and (there := await self._there(tenant, known, digest)) is not None:
             return there
-        plan = await self.plan(tenant, request.spec)
+        plan = await self.plan(tenant, request.spec, owner=subject)
         if request.validate_only:
             return Study(display_name=request.display_name, labels=request.labels, spec=plan.spec)
         await self.admission.require_room()

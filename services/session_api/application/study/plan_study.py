@@ -17,7 +17,7 @@ from session_api.application.study.patches import MergedPatch, merged_options, m
 from session_api.application.study.study_base import FindBase, StudyTask
 from session_api.application.study.warm_ups import shared_warm_ups
 from session_api.application.task import check_spec, resolve_scene, with_defaults
-from session_api.application.variant_scenarios import VariantScenarios, Wanted
+from session_api.application.variant_scenarios import Made, VariantScenario, VariantScenarios, Wanted
 from session_api.gateways.scenarios_sql import Scenarios
 
 # More of them would not fit into an error's trailers.
@@ -34,19 +34,21 @@ class PlanStudy:
     check_interventions: CheckInterventions
     pool: str
 
-    async def __call__(self, tenant: str, spec: StudySpec) -> StudyPlan:
+    async def __call__(self, tenant: str, spec: StudySpec, *, owner: str = "") -> StudyPlan:
         """What to run. Raises CallRefused, as CreateStudy says, with all that is wrong."""
         violations = check_study(spec)
         refuse_if_any(violations)
         task = await self.find_base(tenant, spec)
         patches = merged_patches(spec.variants)
-        found = await self._scenarios(tenant, task, patches, violations)
+        made = await self._scenarios(tenant, task, patches, owner)
+        violations += made.violations
         refuse_if_any(violations)
+        if made.template_version:
+            spec.base.template.version = made.template_version
         specs, scenes = list[SessionSpec](), list[Scene]()
         for index, patch in enumerate(patches):
-            digest, options = found[index]
-            own = _session(spec, task, digest, options, patch)
-            scene = await self._scene(tenant, digest)
+            own = _session(spec, task, made.scenarios[index], patch)
+            scene = await self._scene(tenant, own.scenario_digest)
             violations += _checked(own, scene, index)
             specs.append(own)
             scenes.append(scene if violations else resolve_scene(own, scene))
@@ -74,17 +76,13 @@ class PlanStudy:
             pool=pool,
         )
 
-    async def _scenarios(
-        self, tenant: str, task: StudyTask, patches: Sequence[MergedPatch], violations: list[FieldViolation]
-    ) -> list[tuple[str, dict[str, str]]]:
-        """Digest and options of each variant's scenario; what is wrong goes to `violations`."""
+    async def _scenarios(self, tenant: str, task: StudyTask, patches: Sequence[MergedPatch], owner: str) -> Made:
+        """Each variant's scenario, or what is wrong with it."""
         wanted = [
-            Wanted(f"spec.variants[{index}].patch", dict(patch.parameters), list(patch.files.values()))
+            Wanted(f"spec.variants[{index}].patch", patch.parameters, list(patch.files.values()))
             for index, patch in enumerate(patches)
         ]
-        made = await self.variant_scenarios(tenant, task.base, wanted)
-        violations += made.violations
-        return [(one.digest, {option.name: option.value for option in one.options}) for one in made.scenarios]
+        return await self.variant_scenarios(tenant, task.base, wanted, owner=owner)
 
     async def _scene(self, tenant: str, digest: str) -> Scene:
         stored = await self.scenarios.get(tenant, digest)
@@ -92,19 +90,20 @@ class PlanStudy:
         return stored.scene
 
 
-def _session(spec: StudySpec, task: StudyTask, digest: str, options: dict[str, str], patch: MergedPatch) -> SessionSpec:
+def _session(spec: StudySpec, task: StudyTask, made: VariantScenario, patch: MergedPatch) -> SessionSpec:
     """What a variant's sessions are created with, but the seed."""
     own = SessionSpec()
     own.CopyFrom(task.session)
     shared = SessionSpec()
     shared.CopyFrom(spec.session)
+    filled = {one.name: one.value for one in made.options}
     common = {one.name: one.value for one in shared.options}
     shared.ClearField("options")
     own.MergeFrom(shared)
-    merged = merged_options(task.session.options, common, options, patch.options)
+    merged = merged_options(task.session.options, common, filled, patch.options)
     del own.options[:]
     own.options.extend(merged)
-    own.scenario_digest = digest
+    own.scenario_digest = made.digest
     own.scheduling.work_class = own.scheduling.work_class or WorkClass.WORK_CLASS_BATCH
     own.interventions.extend(patch.interventions)
     own.interventions.sort(key=lambda one: one.at_time_s)

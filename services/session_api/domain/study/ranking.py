@@ -1,6 +1,7 @@
 """The ranking: what the runs so far say, and how sure that is. docs/studies.md says what the error rate promises."""
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from session_api.domain.study.looks import complete_rungs, seeds_until
 from session_api.domain.study.model import (
     Comparison,
     Direction,
+    PairedDifference,
     Question,
     RankedVariant,
     Ranking,
@@ -160,11 +162,27 @@ def _answer(
     open_rivals = [row for row in order if standings[row] is Standing.CONTENDING and row not in waiting]
     if not open_rivals and not waiting:
         name = question.variants[found.leader]
-        to_base = None if name == question.baseline else against.pair(found.leader, question)
+        to_base = None if name == question.baseline else _best_to_baseline(found, against)
         rival = next((row for row in order if row != found.leader and not np.isnan(found.score[row])), None)
         return sentences.decided(found, to_base, rival), True, 0
     more = _more_seeds(found, open_rivals) if not waiting else 0
     return sentences.undecided(found, [*open_rivals, *waiting], more, MOST_SEEDS), False, more
+
+
+def _best_to_baseline(found: Assessment, against: Differences) -> PairedDifference:
+    """The leader against the baseline, as the study decided it.
+
+    A baseline that is the leader's last rival may be worse than it by the one promise when the other does not say yet
+    that the leader is better.
+    """
+    question = found.question
+    assert found.leader is not None
+    assert found.to_leader is not None
+    pair = against.pair(found.leader, question)
+    if pair.comparison is not Comparison.UNDECIDED:
+        return pair
+    turned = found.to_leader.pair(question.variants.index(question.baseline), question)
+    return replace(pair, mean=-turned.mean, lower=-turned.upper, upper=-turned.lower)
 
 
 def _more_seeds(found: Assessment, rivals: list[int]) -> int:

@@ -89,6 +89,20 @@ def again(asked, cycle: int) -> list[Result]:
     return [replace(one, seed=one.seed + 1000 * cycle) for one in once]
 
 
+def test_a_baseline_that_is_the_last_rival_is_told_as_the_study_decided_it() -> None:
+    asked = question(3, 10)
+    # 2.6 standard errors: enough for the last of three who may lead, not for all intervals to the baseline together.
+    swing = [(-1) ** seed for seed in range(10)]
+    apart = 2.6 * (sum(one**2 for one in swing) / 9 / 10) ** 0.5
+    ranking = rank(
+        asked, results(asked, [[30.0] * 10, [30 - apart + one for one in swing], [90 + one for one in swing]])
+    )
+    assert ranking.decided
+    assert ranking.variants[0].to_baseline is not None
+    assert ranking.variants[0].to_baseline.comparison is Comparison.UNDECIDED
+    assert ranking.answer == "v1 is the best of 3: 0.87 lower delay than v0 (95 % interval 0.03 to 1.70, 10 seeds)."
+
+
 def test_variants_that_are_certainly_closer_than_matters_are_equivalent() -> None:
     asked = question(3, 12, smallest_difference=3)
     ranking = rank(asked, runs(asked, [30, 30.2, 30.1], np.random.default_rng(2)))

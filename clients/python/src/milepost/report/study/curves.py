@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from milepost.report.markup import Markup, join, tag
-from milepost.report.panels import COLOURS, PANELS, Panel
+from milepost.report.panels import PANELS, Panel
+from milepost.report.study.colours import Colours, legend
 from milepost.report.study.model import Curves
 from milepost.report.study.plane import Span, around, picture, times, upright
 
@@ -17,28 +18,26 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 60.0, 20.0, 12.0, 26.0
 Floats = NDArray[np.float64]
 
 
-def curves(found: Curves) -> Markup:
+def curves(found: Curves, colours: Colours) -> Markup:
     """A panel per KPI that there is anything to see of."""
     variants = list(dict.fromkeys(variant for variant, _ in found.lines))
-    marks = [tag("span", class_="dot", style=f"background:{_colour(number)}") for number in range(len(variants))]
-    legend = tag("ul", [tag("li", mark, name) for mark, name in zip(marks, variants, strict=True)], class_="legend")
-    panels = [chart for panel in PANELS if (chart := _chart(panel, found, variants))]
+    panels = [chart for panel in PANELS if (chart := _chart(panel, found, variants, colours))]
     note = "Lines are means over seeds, bands reach from the least to the greatest run."
-    return join([legend, tag("p", note, class_="soft"), tag("div", panels, class_="charts")])
+    return join([legend(variants, colours), tag("p", note, class_="soft"), tag("div", panels, class_="charts")])
 
 
-def _colour(number: int) -> str:
-    return COLOURS[number % len(COLOURS)]
-
-
-def _chart(panel: Panel, found: Curves, variants: Sequence[str]) -> Markup | None:
+def _chart(panel: Panel, found: Curves, variants: Sequence[str], colours: Colours) -> Markup | None:
     bands = [_band(panel, found, variant) for variant in variants]
     known = [value for band in bands if band is not None for value in band[2].tolist() if math.isfinite(value)]
     if not known or (panel.only_if_any and max(known) < 1):
         return None
     across = Span(found.times_s[0] - found.bucket_s, found.times_s[-1], _LEFT, _WIDTH - _RIGHT)
     down = Span(0, around(known, zero=True)[1], _HEIGHT - _BOTTOM, _TOP)
-    shapes = [list(_shapes(band, found, across, down, _colour(number))) for number, band in enumerate(bands) if band]
+    shapes = [
+        list(_shapes(band, found, across, down, colours[name]))
+        for name, band in zip(variants, bands, strict=True)
+        if band
+    ]
     return tag(
         "figure",
         tag("figcaption", tag("b", panel.title), " ", tag("span", panel.unit, class_="unit")),

@@ -203,8 +203,8 @@ def _variants(report: StudyReport) -> Markup:
                 tag("td", variant.name, tag("small", variant.comment) if variant.comment else "", class_="left name"),
                 tag("td", list(_patch(variant)), class_="left wide"),
                 tag("td", lineage or "–", class_="left"),
-                tag("td", tag("code", of.version[:16] if of is not None else ""), class_="left"),
-                tag("td", tag("code", of.session.scenario_digest[:16] if of is not None else ""), class_="left"),
+                tag("td", tag("code", of.version[:12] if of is not None else ""), class_="digest"),
+                tag("td", tag("code", of.session.scenario_digest[:12] if of is not None else ""), class_="digest"),
             ]
         )
     more = len(spec.variants) - len(rows)

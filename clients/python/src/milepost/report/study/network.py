@@ -45,7 +45,7 @@ def maps(found: DifferenceMap) -> Markup:
     if left_out > 0:
         note += f" {left_out:,} edges with the least traffic are left out."
     figures = [_figure(measure, found) for measure in _MEASURES]
-    return join([tag("p", note, class_="soft"), tag("div", figures, class_="charts")])
+    return join([tag("p", note, class_="soft"), tag("div", figures, class_="charts single")])
 
 
 def _figure(measure: _Measure, found: DifferenceMap) -> Markup:

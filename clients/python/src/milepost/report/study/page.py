@@ -8,6 +8,7 @@ from importlib.resources import files
 
 from milepost.report.markup import Child, Markup, tag
 from milepost.report.study import facts
+from milepost.report.study.colours import colours_of
 from milepost.report.study.curves import curves
 from milepost.report.study.model import StudyReport
 from milepost.report.study.network import maps
@@ -69,7 +70,7 @@ def _sections(report: StudyReport) -> Iterator[Markup]:
     yield _section("How much better, and how sure", intervals(report.ranking, report.study.spec))
     yield _section("Seed by seed", seed_by_seed(report))
     if report.curves is not None and report.curves.lines and report.curves.times_s:
-        yield _section("Over simulated time", curves(report.curves), new_page=True)
+        yield _section("Over simulated time", curves(report.curves, colours_of(report)), new_page=True)
     yield _section("Where it changes", _map(report), new_page=report.map is not None)
     yield _section("Safety", facts.safety(report))
     yield _section("Runs", facts.figures(report))

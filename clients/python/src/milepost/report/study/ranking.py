@@ -40,7 +40,7 @@ def ranking_table(ranking: Ranking) -> Markup:
         "Elo",
     ]
     more = len(ranking.variants) - len(shown)
-    note = f"Differences with {1 - ranking.error_rate:.4g} intervals. {ranking.method}."
+    note = f"Differences with {100 * (1 - ranking.error_rate):g} % intervals. {ranking.method}."
     left = f" {more:,} more variants are not shown: `milepost study ranking` lists them." if more else ""
     return join([table(heads, rows, left=0, left_too=(1, 2)), tag("p", note + left, class_="soft")])
 
@@ -88,7 +88,7 @@ def intervals(ranking: Ranking, spec: StudySpec) -> Markup:
         if known and not (figures and leader == ranking.baseline):
             figures.append(_forest(f"Difference to {other}", spec.objective.expression, known, matters))
     key = [_key(verdict, colour) for verdict, colour in _COLOURS.items()]
-    return join([tag("div", figures, class_="charts"), tag("div", key, class_="key")]) if figures else Markup("")
+    return join([tag("div", figures, class_="charts single"), tag("div", key, class_="key")]) if figures else Markup("")
 
 
 def _key(verdict: Comparison.ValueType, colour: str) -> Markup:

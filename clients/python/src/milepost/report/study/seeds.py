@@ -3,28 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from milepost.report.markup import Markup, join, tag
-from milepost.report.panels import COLOURS
 from milepost.report.study import words
+from milepost.report.study.colours import Colours, colours_of, drawn_variants, legend
 from milepost.report.study.model import StudyReport
 from milepost.report.study.plane import SOFT, Span, around, picture, upright
 from milepost.study.v1.study_pb2 import CellState, Direction
 
-# Lines that can be told apart.
-LINES = 6
 _WIDTH, _HEIGHT = 1304.0, 300.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 20.0, 12.0, 26.0
 # More numbers than this below the axis would run into each other.
 _NUMBERS = 40
 
 Values = Mapping[int, float]
-
-
-def drawn_variants(report: StudyReport, most: int = LINES) -> list[str]:
-    """The first of the ranking and the baseline: those that lines are drawn of, in the ranking's order."""
-    ranked = [one.name for one in report.ranking.variants if one.runs]
-    baseline = report.ranking.baseline
-    first = ranked[:most]
-    return first if baseline in first or baseline not in ranked else [*first[: most - 1], baseline]
 
 
 def values_of(report: StudyReport, variant: str) -> Values:
@@ -54,11 +44,12 @@ def seed_by_seed(report: StudyReport) -> Markup:
     if not seeds:
         return tag("p", "No run has a value.", class_="soft")
     turned, both = flipped(report)
+    colours = colours_of(report)
     return join(
         [
             tag("p", _turned(variants, turned, both)),
-            _legend(variants),
-            tag("figure", _plot(report, variants, values, seeds, set(turned))),
+            legend(variants, colours),
+            tag("figure", _plot(report, values, seeds, set(turned), colours), class_="wide"),
         ]
     )
 
@@ -76,13 +67,8 @@ def _turned(variants: Sequence[str], turned: Sequence[int], both: int) -> str:
     )
 
 
-def _legend(variants: Sequence[str]) -> Markup:
-    marks = [tag("span", class_="dot", style=f"background:{COLOURS[number]}") for number in range(len(variants))]
-    return tag("ul", [tag("li", mark, name) for mark, name in zip(marks, variants, strict=True)], class_="legend")
-
-
 def _plot(
-    report: StudyReport, variants: Sequence[str], values: Mapping[str, Values], seeds: Sequence[int], turned: set[int]
+    report: StudyReport, values: Mapping[str, Values], seeds: Sequence[int], turned: set[int], colours: Colours
 ) -> Markup:
     least, greatest = around([value for found in values.values() for value in found.values()])
     down = Span(least, greatest, _HEIGHT - _BOTTOM, _TOP)
@@ -106,7 +92,7 @@ def _plot(
         for seed in seeds[::every]
     ]
     title = f"{report.study.spec.objective.expression} by seed"
-    lines = [list(_line(name, COLOURS[number], values[name], x_of, down)) for number, name in enumerate(variants)]
+    lines = [list(_line(name, colours[name], found, x_of, down)) for name, found in values.items()]
     return picture(
         title, _WIDTH, _HEIGHT, bands, list(upright(down, left=_LEFT, right=_WIDTH - _RIGHT)), numbers, lines[::-1]
     )

@@ -1,0 +1,154 @@
+"""Fill a template in, as often as wanted: its files are fetched once, and only values in them change.
+
+values ─► rules ─► numbers and texts ─► options
+                                    └─► places of each file ─► its bytes ─► digest ─► scenario
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+
+from milepost.scenario.v1.scenario_pb2 import SumoOption
+from runtime.blobs import Blobs
+from scenario.bindings import Bound, BoundFile, BoundPlace, written
+from scenario.limits import MAX_BOUND_FILE_BYTES
+from scenario.model import ScenarioFile
+from scenario.options import canonical, judge_option
+from session_api.application.made_scenario import MAX_NAME_CHARS, MadeScenario, NewFile, as_it_is, make
+from session_api.application.template_rules import rules_of
+from session_api.application.validate_scenario import MANIFEST_MAX_BYTES
+from session_api.domain.template import Rules, Value, Wrong
+from session_api.gateways.templates_sql import StoredTemplate
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What a set of values makes."""
+
+    made: MadeScenario
+    options: tuple[SumoOption, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FillIn:
+    """Fills templates in; stores nothing."""
+
+    blobs: Blobs
+    clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+
+    async def __call__(self, stored: StoredTemplate, *, owner: str = "") -> "Filler":
+        """A template with its files at hand. Raises BlobMissing."""
+        text = await self.blobs.get_bytes(stored.scenario.digest, limit_bytes=MANIFEST_MAX_BYTES)
+        base = as_it_is(stored.scenario, text)
+        bound = {stored.template.bindings[index].attribute.file for index in stored.places}
+        contents = {
+            file.path: await self.blobs.get_bytes(file.sha256, limit_bytes=MAX_BOUND_FILE_BYTES)
+            for file in base.manifest.files
+            if file.path in bound
+        }
+        return await asyncio.to_thread(Filler, stored, base, contents, owner, self.clock())
+
+
+class Filler:
+    """A template, to be filled in as often as wanted."""
+
+    def __init__(
+        self,
+        stored: StoredTemplate,
+        base: MadeScenario,
+        contents: Mapping[str, bytes],
+        owner: str,
+        created: datetime,
+    ) -> None:
+        """`contents`: of each file in which values are bound."""
+        self._stored = stored
+        self._base, self._owner, self._created = base, owner, created
+        self._rules: Rules = rules_of(stored.template.parameters, stored.template.bindings)
+        self._files = {path: BoundFile(content) for path, content in contents.items()}
+        self._stored_files = {file.path: file.sha256 for file in base.manifest.files}
+        # By file, the bindings of values in it.
+        self._indexes = {
+            path: [index for index in stored.places if stored.template.bindings[index].attribute.file == path]
+            for path in contents
+        }
+        self._known: dict[tuple[str, tuple[Bound, ...]], NewFile] = {}
+
+    def wrong_with(self, given: Mapping[str, Value]) -> list[Wrong]:
+        """What is wrong with values, by names of parameters; empty: they can be filled in."""
+        filling = self._rules.fill(given)
+        return filling if isinstance(filling, list) else options_of(self._stored, self._rules, filling.bound)[1]
+
+    async def fill(self, given: Sequence[Mapping[str, Value]], *, base: MadeScenario | None = None) -> list[Filled]:
+        """What each set of values makes, with which nothing is wrong.
+
+        `base`: a scenario in place of the template's own, with the same bytes in the files that values are bound in.
+        """
+        # Hashing of large files would hold up other calls.
+        return await asyncio.to_thread(lambda: [self._fill(values, base or self._base) for values in given])
+
+    def _fill(self, given: Mapping[str, Value], base: MadeScenario) -> Filled:
+        filling = self._rules.fill(given)
+        assert not isinstance(filling, list), filling
+        changed = [new for new in (self._file(path, filling.bound) for path in self._files) if new is not None]
+        made = make(
+            base,
+            changed,
+            display_name=_name(self._stored, filling.values),
+            owner=self._owner,
+            created=self._created,
+            needs_inspection=self._needs_inspection(filling.bound),
+        )
+        return Filled(made, options_of(self._stored, self._rules, filling.bound)[0])
+
+    def _file(self, path: str, bound: Sequence[Bound]) -> NewFile | None:
+        """A file with these values; None where they stand there already."""
+        values = tuple(bound[index] for index in self._indexes[path])
+        if (path, values) not in self._known:
+            make_content = partial(self._content, path, values)
+            content = make_content()
+            sha256 = hashlib.sha256(content).hexdigest()
+            self._known[path, values] = NewFile(ScenarioFile(path, sha256, len(content)), make_content)
+        new = self._known[path, values]
+        return None if new.file.sha256 == self._stored_files[path] else new
+
+    def _content(self, path: str, values: Sequence[Bound]) -> bytes:
+        bindings = self._stored.template.bindings
+        return self._files[path].filled(
+            [
+                BoundPlace(place, bindings[index].attribute.attribute, value)
+                for index, value in zip(self._indexes[path], values, strict=True)
+                for place in self._stored.places[index]
+            ]
+        )
+
+    def _needs_inspection(self, bound: Sequence[Bound]) -> bool:
+        return any(
+            place.needs_inspection and not BoundPlace(place, "", bound[index]).stands_there
+            for index, places in self._stored.places.items()
+            for place in places
+        )
+
+
+def options_of(
+    stored: StoredTemplate, rules: Rules, bound: Sequence[Bound]
+) -> tuple[tuple[SumoOption, ...], list[Wrong]]:
+    """The options that follow from values, and what SUMO would not take, by names of parameters."""
+    options: list[SumoOption] = []
+    wrong: list[Wrong] = []
+    for index, binding in enumerate(stored.template.bindings):
+        if not binding.option:
+            continue
+        value = written(bound[index])
+        if judged := judge_option(canonical(binding.option), value):
+            wrong.append(Wrong(next(iter(rules.names_of(index)), ""), f"{judged[1]}: {value[:80]!r}"))
+        options.append(SumoOption(name=binding.option, value=value))
+    return tuple(options), wrong
+
+
+def _name(stored: StoredTemplate, values: Mapping[str, Bound]) -> str:
+    """What the list of scenarios calls it."""
+    told = ", ".join(f"{name}={written(value)}" for name, value in values.items())
+    return f"{stored.template.name} {stored.template.version}: {told}"[:MAX_NAME_CHARS]
