@@ -1,5 +1,7 @@
 """A study from its request to its ranking, as a client sees it."""
 
+import gzip
+
 import pytest
 import pytest_asyncio
 from google.protobuf.struct_pb2 import Value
@@ -45,6 +47,13 @@ SCALES = ("0.4", "0.7", "1", "1.3")
 async def digest(stack: RunningStack) -> str:
     """The bundled city's."""
     return (await stack.client.scenarios.upload(demo_directory())).digest
+
+
+@pytest.fixture(scope="session")
+def streets() -> list[str]:
+    """Ids of streets of the bundled city."""
+    net = gzip.decompress(next(demo_directory().glob("*.net.xml.gz")).read_bytes()).decode()
+    return [part.split('"')[0] for part in net.split('<edge id="')[1:] if not part.startswith(":")]
 
 
 def option(name: str, value: str) -> Patch:
@@ -220,6 +229,35 @@ async def test_a_study_may_begin_within_a_session(stack: RunningStack, digest: s
         base=base, variants=[Variant(name="v", patch=Patch(interventions=[early]))], seeds=[1], objective=objective
     )
     await refused(stack, wrong, "spec.variants[0].patch.interventions[0].at_time_s")
+
+
+def closing(name: str, edge: str, at_s: float) -> Variant:
+    change = Intervention(close=Close(place=Place(edge_ids=[edge]), vehicle_classes=["bus"]))
+    return Variant(name=name, patch=Patch(interventions=[PlannedIntervention(at_time_s=at_s, intervention=change)]))
+
+
+@pytest.mark.slow
+async def test_variants_that_differ_late_begin_with_one_session_and_come_out_the_same(
+    stack: RunningStack, digest: str, streets: list[str]
+) -> None:
+    spec = spec_of(digest, seeds=range(81, 83))
+    del spec.variants[:]
+    spec.variants.extend(closing(f"close {edge}", edge, BEGIN_S + 120) for edge in streets[:5])
+    spec.design.CopyFrom(Design(no_cache=True, map_seeds=0))
+    shared = await study_of(stack, spec)
+    assert shared.progress.done == 10
+    spec.design.no_shared_warm_up = True
+    whole = await study_of(stack, spec)
+    cells = [await cells_of(stack, study) for study in (shared, whole)]
+    assert [cell.state_digest for cell in cells[0]] == [cell.state_digest for cell in cells[1]]
+    assert [cell.kpis for cell in cells[0]] == [cell.kpis for cell in cells[1]]
+    assert (shared.progress.sessions, whole.progress.sessions) == (12, 10)
+    assert shared.progress.simulated_s == 2 * 120 + 10 * 60 < whole.progress.simulated_s == 10 * 180
+    forks = [await stack.client.sessions.get(cell.session_id) for cell in cells[0]]
+    assert all(one.forked_from.sim_time_s == BEGIN_S + 120 for one in forks)
+    # The results are those of whole runs: another study takes them.
+    spec.design.no_cache = False
+    assert (await study_of(stack, spec)).progress.cached == 10
 
 
 async def refused(stack: RunningStack, spec: StudySpec, *fields: str) -> None:

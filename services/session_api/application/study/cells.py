@@ -53,19 +53,19 @@ def warm_up_request(study: StudySoFar, shared: tuple[int, int], member: CellKey)
     """What the cells of a group have in common on one seed; `member` is any of them."""
     spec = _spec(study, member)
     until_s = study.plan.warm_up_until_s[shared[0] - 1]
-    spec.end_time_s = until_s
+    # Its end stays that of the cells: what SUMO makes of a flow may depend on it.
+    spec.stop_time_s = until_s
     spec.linger_s = LINGER_S
     common = [one for one in spec.interventions if one.at_time_s < until_s]
     del spec.interventions[:]
     spec.interventions.extend(common)
-    # A goal that is reached before would end what others begin with; the cells themselves watch for it.
     request = _request(study, member, warm_up_session(study, shared), spec)
     request.labels["milepost.variant"] = f"warm-up {shared[0]}"
     request.display_name = f"warm-up, seed {shared[1]}"
     return request
 
 
-def fork_request(study: StudySoFar, shared: tuple[int, int], key: CellKey, end_time_s: float) -> ForkSessionRequest:
+def fork_request(study: StudySoFar, shared: tuple[int, int], key: CellKey) -> ForkSessionRequest:
     """A cell from the end of its warm-up on."""
     whole = cell_request(study, key)
     until_s = study.plan.warm_up_until_s[shared[0] - 1]
@@ -76,7 +76,6 @@ def fork_request(study: StudySoFar, shared: tuple[int, int], key: CellKey, end_t
         new_session_id=whole.session_id,
         display_name=whole.display_name,
         labels=whole.labels,
-        end_time_s=end_time_s,
         planned_interventions=_from(whole.spec, until_s),
         replan=True,
     )

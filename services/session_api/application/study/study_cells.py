@@ -78,7 +78,7 @@ class StudyCells:
                 requests.append(cell_request(study, key))
                 names[name] = key
             elif shared in study.warm_ups:
-                forks.append(fork_request(study, shared, key, _end_s(study, key)))
+                forks.append(fork_request(study, shared, key))
                 names[name] = key
             elif shared not in warm_ups and len(warm_ups) < _WARM_UPS_AT_ONCE:
                 warm_ups.add(shared)
@@ -191,10 +191,6 @@ def _warm_up(shared: tuple[int, int], outcome: Outcome) -> WarmUpFinished:
         simulated_s=outcome.simulated_s,
         failure=failure,
     )
-
-
-def _end_s(study: StudySoFar, key: CellKey) -> float:
-    return study.plan.variants[key[0]].end_time_s
 
 
 def _is_verified(run: str, share: float) -> bool:
