@@ -84,7 +84,7 @@ async def test_a_file_becomes_a_ranking_and_the_same_again_comes_from_stored_res
         ("time-to-teleport: 600", "time-to-teleprot: 600", ("14:", "time-to-teleprot")),
         ("options: {time-to-teleport: 600}", "parameters: {cycle_s: 30}", ("14:", "template")),
         ("options: {time-to-teleport: 600}", "files: {none.xml: study.yaml}", ("14:", "none.xml")),
-        ("{scenario: grid}", "{template: none}", ("2:8", "none")),
+        ("{scenario: grid}", "{template: none}", ("2:18", "none")),
         ("{scenario: grid}", "{session: {id: nobody, at_s: 5}}", ("2:22", "nobody")),
         ("{scenario: grid}", "{scenario: .}", ("2:18", ".sumocfg")),
     ],
@@ -125,3 +125,36 @@ async def test_an_interrupted_run_goes_on_and_can_be_cancelled(milepost, stack, 
     assert ended.exit_code == 1
     assert (await stack.client.studies.get("endless")).state == StudyState.STUDY_STATE_CANCELLED
     assert {one.standing for one in ranking.variants} <= {Standing.STANDING_FAILED, Standing.STANDING_CONTENDING}
+
+
+async def test_parameters_of_the_file_make_a_template_that_a_refusal_takes_away(stack, study):
+    client = stack.client
+    text = STUDY.replace("name: Slower in the east", "name: Periods\ntemplate_name: grid-periods")
+    text += """\
+parameters:
+  period_s: {default: 4, min: 2, max: 20}
+bindings:
+  - {file: cars.rou.xml, select: "flow[@id='east']", attribute: period, value: period_s}
+grid:
+  period_s: [2, 60]
+"""
+    study.write_text(text)
+    with pytest.raises(MilepostError) as refused:
+        await client.studies.create_from(study)
+    kept = [one.name async for one in client.templates.list()]
+
+    study.write_text(text.replace("60", "8").replace("duration_s: 8", "duration_s: 60"))
+    created = await client.studies.create_from(study)
+    ended = await client.studies.wait(created.study_id)
+    cells = [cell async for cell in client.studies.cells(created.study_id)]
+
+    [found] = refused.value.violations
+    assert found.field == "study.yaml:21:17"
+    assert found.description.startswith("grid.period_s[1]: ")
+    assert "20" in found.description
+    assert "grid-periods" not in kept
+    assert (ended.spec.base.template.name, ended.spec.base.template.version) == ("grid-periods", 1)
+    departed = {
+        name: min(cell.kpis.departed for cell in cells if cell.variant == name) for name in ("period_s=2", "period_s=8")
+    }
+    assert departed["period_s=2"] > departed["period_s=8"]

@@ -26,7 +26,7 @@ def drawn_variants(ranking: Ranking) -> list[str]:
 
 
 async def curves_of(client: Milepost, ranking: Ranking, cells: Sequence[Cell]) -> tuple[Curves | None, list[Session]]:
-    """The curves, and the sessions they are of (FULL); runs whose session is gone, or is another tenant's, have none.
+    """The curves, and the first session of each variant (FULL); what is gone, or another tenant's, has none.
 
     Raises MilepostError.
     """
@@ -45,7 +45,8 @@ async def curves_of(client: Milepost, ranking: Ranking, cells: Sequence[Cell]) -
         [panel.metric for panel in PANELS], session_ids=list(sessions), bucket_s=bucket_s
     )
     runs = {name: [session_id for of, session_id in wanted if of == name and session_id in sessions] for name in names}
-    return _curves(metrics, bucket_s, runs), list(sessions.values())
+    first = [await client.sessions.get(session_ids[0], full=True) for session_ids in runs.values() if session_ids]
+    return _curves(metrics, bucket_s, runs), first
 
 
 def _curves(metrics: QueryMetricsResponse, bucket_s: float, runs: Mapping[str, Sequence[str]]) -> Curves:
@@ -71,6 +72,6 @@ def _has_session(cell: Cell) -> bool:
 
 async def _session(client: Milepost, session_id: str) -> tuple[str, Session | None]:
     try:
-        return session_id, await client.sessions.get(session_id, full=True)
+        return session_id, await client.sessions.get(session_id)
     except NotFound:
         return session_id, None
