@@ -16,6 +16,7 @@ from milepost.scenarios import Scenarios
 from milepost.sessions import Sessions
 from milepost.studies.calls import Studies
 from milepost.studies.sending import Sender
+from milepost.templates import Templates
 from milepost.upkeep import Upkeep
 
 DEFAULT_SERVER = "127.0.0.1:7400"
@@ -42,6 +43,7 @@ class Milepost:
         self.events = Events(store)
         self.artifacts = Artifacts(store)
         self.scenarios = Scenarios(api)
+        self.templates = Templates(api, self.scenarios)
         self.sessions = Sessions(api, self.events)
         self.blobs = Blobs(store)
         self.studies = Studies(api, Sender(api, self.scenarios, self.blobs))

@@ -25,6 +25,7 @@ from milepost.cli import (
     steering,
     study,
     study_report,
+    template,
     top,
     up,
 )
@@ -101,6 +102,14 @@ add_command(scenarios_app, "list", scenarios.list_)
 add_command(scenarios_app, "validate", scenarios.validate)
 add_command(scenarios_app, "rm", scenarios.remove)
 app.add_typer(scenarios_app, name="scenarios", rich_help_panel=RUN)
+
+template_app = typer.Typer(help="Scenarios with parameters (docs/templates.md).", no_args_is_help=True)
+add_command(template_app, "create", template.create)
+add_command(template_app, "list", template.list_)
+add_command(template_app, "show", template.show)
+add_command(template_app, "fill", template.fill)
+add_command(template_app, "rm", template.remove)
+app.add_typer(template_app, name="template", rich_help_panel=RUN)
 
 admin_app = typer.Typer(help="Look after what is kept (docs/retention.md).", no_args_is_help=True)
 add_command(admin_app, "gc", admin.gc)

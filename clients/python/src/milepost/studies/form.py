@@ -4,23 +4,20 @@ docs/studies.md shows the form. What can only be told by the server is left to i
 with `StudyFile.places`.
 """
 
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from milepost.scenario.v1.template_pb2 import Binding, Parameter
 from milepost.scenario.v1.template_service_pb2 import CreateTemplateRequest
 from milepost.studies.seeds import seeds_of
 from milepost.studies.variants import LocalFile, Variants
 from milepost.study.v1.study_pb2 import Direction, FixedDesign, Objective, StudySpec
 from milepost.study.v1.study_service_pb2 import CreateStudyRequest
-from milepost.yaml_messages import Places, message_of, value_of
+from milepost.template_form import read_rules, scenario_of
+from milepost.yaml_messages import Places, message_of
 from milepost.yaml_places import read_placed
 from milepost.yaml_values import Placed, near_miss
 
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 # Fields of a session that a study sets itself.
 _SET_BY_STUDY = ("scenario_digest", "seed", "start_paused", "pace")
 _HEAD = ("name", "id", "labels", "base", "parameters", "bindings", "template_name")
@@ -106,21 +103,14 @@ def _read_base(study: StudyFile, base: Placed, folder: Path, scenario: Path | No
 
 
 def _read_scenario(study: StudyFile, value: Placed, folder: Path, instead: Path | None) -> None:
-    text = value.text()
     if instead is not None:
         study.scenario = instead
         return
-    if _DIGEST.fullmatch(text):
-        study.request.spec.base.scenario_digest = text
-        return
-    for variable in _VARIABLE.finditer(text):
-        if (variable[1] or variable[2]) not in os.environ:
-            value.wrong(f"the environment has no {variable[1] or variable[2]}")
-            return
-    path = folder / Path(_VARIABLE.sub(lambda it: os.environ[it[1] or it[2]], text)).expanduser()
-    if not path.exists():
-        value.wrong(f"{path}: no such file or directory")
-    study.scenario = path
+    match scenario_of(value, folder):
+        case Path() as local:
+            study.scenario = local
+        case digest:
+            study.request.spec.base.scenario_digest = digest
 
 
 def _read_session_place(study: StudyFile, value: Placed) -> None:
@@ -154,49 +144,8 @@ def _read_template(study: StudyFile, given: dict[str, Placed]) -> None:
     name = given.get("template_name")
     template.name = name.text() if name else _slug(study.request.display_name)
     study.places.put("name", name or given.get("name", study.root))
-    for key, value in given["parameters"].entries().items() if "parameters" in given else ():
-        _read_parameter(template.parameters.add(name=key), value, study.places, len(template.parameters) - 1)
-    for value in given["bindings"].items() if "bindings" in given else ():
-        _read_binding(template.bindings.add(), value, study.places, len(template.bindings) - 1)
+    read_rules(given, template, study.places)
     study.template = template
-
-
-def _read_parameter(parameter: Parameter, value: Placed, places: Places, index: int) -> None:
-    path = f"parameters[{index}]"
-    places.put(path, value)
-    if not isinstance(value.value, dict):
-        # A bare value is the default.
-        parameter.default.CopyFrom(value_of(value))
-        return
-    given = value.mapping("default", "min", "max", "whole", "choices", "description", required=("default",))
-    if "default" in given:
-        parameter.default.CopyFrom(value_of(given["default"]))
-    for name, field_name in (("min", "minimum"), ("max", "maximum")):
-        if name in given:
-            places.put(f"{path}.{field_name}", given[name])
-            setattr(parameter, field_name, given[name].number())
-    if "whole" in given:
-        parameter.whole = given["whole"].flag()
-    if "description" in given:
-        parameter.description = given["description"].text()
-    parameter.choices.extend(one.text() for one in (given["choices"].items() if "choices" in given else ()))
-
-
-def _read_binding(binding: Binding, value: Placed, places: Places, index: int) -> None:
-    path = f"bindings[{index}]"
-    places.put(path, value)
-    places.put(f"{path}.attribute", value)
-    given = value.mapping("file", "select", "attribute", "option", "value", required=("value",))
-    attribute = [name for name in ("file", "select", "attribute") if name in given]
-    if ("option" in given) == bool(attribute) or (attribute and len(attribute) < 3):
-        value.wrong("must say what follows: file, select and attribute, or option")
-    if "option" in given:
-        binding.option = given["option"].text()
-    for name in attribute:
-        places.put(f"{path}.attribute.{name}", given[name])
-        setattr(binding.attribute, name, given[name].text())
-    if "value" in given:
-        binding.value = given["value"].text()
 
 
 def _read_variants(
