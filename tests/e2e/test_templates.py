@@ -90,7 +90,7 @@ async def test_what_a_server_finds_wrong_is_told_with_its_place_in_the_file(stac
     with pytest.raises(InvalidArgument) as refused:
         await stack.client.templates.create_from(form)
     assert [(one.field, one.description) for one in refused.value.violations] == [
-        ("signal.yaml:9:41", "bindings[0].select: selects nothing in tiny.net.xml")
+        ("signal.yaml:9:34", "bindings[0].select: selects nothing in tiny.net.xml")
     ]
 
 
