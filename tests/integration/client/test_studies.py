@@ -102,6 +102,7 @@ async def test_what_is_wrong_is_told_with_its_place_and_nothing_is_left_behind(s
     assert [one.study_id async for one in client.studies.list()] == before
 
 
+@pytest.mark.slow
 async def test_an_interrupted_run_goes_on_and_can_be_cancelled(milepost, stack, study):
     study.write_text(STUDY.replace("duration_s: 240", "duration_s: 1e8"))
     environment = {"MILEPOST_SERVER": stack.ready["session_api"]}
@@ -127,6 +128,7 @@ async def test_an_interrupted_run_goes_on_and_can_be_cancelled(milepost, stack, 
     assert {one.standing for one in ranking.variants} <= {Standing.STANDING_FAILED, Standing.STANDING_CONTENDING}
 
 
+@pytest.mark.slow
 async def test_parameters_of_the_file_make_a_template_that_a_refusal_takes_away(stack, study):
     client = stack.client
     text = STUDY.replace("name: Slower in the east", "name: Periods\ntemplate_name: grid-periods")
@@ -153,7 +155,7 @@ grid:
     assert found.description.startswith("grid.period_s[1]: ")
     assert "20" in found.description
     assert "grid-periods" not in kept
-    assert (ended.spec.base.template.name, ended.spec.base.template.version) == ("grid-periods", 1)
+    assert ended.spec.base.template.name == "grid-periods"
     departed = {
         name: min(cell.kpis.departed for cell in cells if cell.variant == name) for name in ("period_s=2", "period_s=8")
     }
