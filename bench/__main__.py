@@ -18,6 +18,8 @@ from bench import (
     recovery,
     store,
     studies,
+    study_rivals,
+    warm_up,
     watchers,
 )
 
@@ -35,6 +37,8 @@ FIGURES: dict[str, Callable[[], Awaitable[None]]] = {
     "cluster": cluster.measure,
     "fleet": fleet.measure,
     "studies-aa": studies.measure,
+    "studies-rivals": study_rivals.measure,
+    "warm-up": warm_up.measure,
 }
 
 

@@ -33,7 +33,7 @@ _SIMULATED_S = 300
 _DIFFERENT = {Comparison.BETTER, Comparison.WORSE}
 # Streets that vehicles come from, and where they leave.
 _WAYS = (("left0A0", "B0right0"), ("left1A1", "B1right1"), ("top0A1", "A0bottom0"), ("bottom1B0", "B1top1"))
-_GOAL = f"at most {ERROR_RATE:.1%}, but for chance"
+_GOAL = f"at most {ERROR_RATE:.0%}, but for chance"
 
 Values = Mapping[int, float]
 
@@ -87,7 +87,7 @@ def _two_of_the_same(variants: Sequence[Values], seeds: int, random_: random.Ran
     ]
     wrong = sum(one is not None and one.comparison in _DIFFERENT for one in verdicts)
     dealt = "no seed twice" if deals == 1 else f"{deals} deals"
-    _share(f"A/A: called different, {seeds} against {seeds} seeds, {dealt}", wrong, len(verdicts))
+    _share(f"A/A: called different, {seeds} against {seeds} seeds, {dealt}", wrong, len(verdicts), deals)
 
 
 def _many_of_the_same(variants: Sequence[Values], many: int, seeds: int, random_: random.Random) -> None:
@@ -99,8 +99,8 @@ def _many_of_the_same(variants: Sequence[Values], many: int, seeds: int, random_
     worse = sum(any(one.standing is Standing.DROPPED for one in ranking.variants) for ranking in rankings)
     to_baseline = [[one.to_baseline for one in ranking.variants if one.to_baseline] for ranking in rankings]
     different = sum(any(one.comparison in _DIFFERENT for one in pairs) for pairs in to_baseline)
-    _share(f"{many} of the same, {seeds} seeds: any worse than the leader", worse, len(rankings))
-    _share(f"{many} of the same, {seeds} seeds: any unlike the baseline", different, len(rankings))
+    _share(f"{many} of the same, {seeds} seeds: any worse than the leader", worse, len(rankings), DEALS)
+    _share(f"{many} of the same, {seeds} seeds: any unlike the baseline", different, len(rankings), DEALS)
 
 
 def _coverage(base: Values, denser: Values, seeds: int, random_: random.Random) -> None:
@@ -141,8 +141,10 @@ def _judged(rows: Sequence[Sequence[float]]) -> Ranking:
     return rank(question, results)
 
 
-def _share(name: str, wrong: int, of: int) -> None:
-    told(name, f"{wrong / of:.1%} of {of:,}", _GOAL)
+def _share(name: str, wrong: int, of: int, deals: int) -> None:
+    """With the standard deviation that the stated rate has in as many comparisons as one deal gives."""
+    chance = (ERROR_RATE * (1 - ERROR_RATE) * deals / of) ** 0.5
+    told(name, f"{wrong / of:.1%} of {of:,} (chance: ± {chance:.1%})", _GOAL)
 
 
 def _write_crossings(folder: Path) -> Path:

@@ -31,8 +31,9 @@ _FIRST_UID: Final = 61184
 _UIDS: Final = 65519 - 61184 + 1
 # Files SUMO may have open: every declared output is one.
 _MAX_OPEN_FILES: Final = 4096
-# Processes of the session's user: the child, its copies, a `sumo` binary, with room for its threads.
-_MAX_PROCESSES: Final = 64
+# Processes of the session's user: the child, its copies, a `sumo` binary, with room for its threads; and those of
+# forks that go on with one of its copies.
+_MAX_PROCESSES: Final = 256
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

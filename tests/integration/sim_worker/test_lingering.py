@@ -10,6 +10,7 @@ from test_forks_and_replays import past_of
 from milepost.event.v1.event_pb2 import (
     CommandRequested,
     Event,
+    ForkPast,
     RunUntilCommand,
     SessionCreated,
     StartKind,
@@ -38,12 +39,13 @@ async def trunk(stage: Rig, *, linger_s: float = 300.0, engine: Engine.ValueType
     return session_id
 
 
-async def fork(stage: Rig, of: str) -> list[Event]:
+async def fork(stage: Rig, of: str, past: ForkPast | None = None, *interventions: PlannedIntervention) -> list[Event]:
     """A fork from its end, as the session API makes it, to its end."""
     origin = ForkOrigin(session_id=of, run=1, step=WARM_S, sim_time_s=BEGIN_S + WARM_S)
-    past = past_of([event for event in await stage.log(of) if event.step < WARM_S], WARM_S)
+    past = past or past_of([event for event in await stage.log(of) if event.step < WARM_S], WARM_S)
     origin.past_sha256 = await stage.put_past(past)
-    child = await stage.create(spec(), end_s=END_S, created=SessionCreated(forked_from=origin))
+    wanted = SessionSpec(seed=5, interventions=interventions or [LATER])
+    child = await stage.create(wanted, end_s=END_S, created=SessionCreated(forked_from=origin))
     return await stage.until(child, ended)
 
 
@@ -99,6 +101,34 @@ async def test_copies_leave_after_their_time_by_number_and_with_their_worker(sta
         assert starts(await fork(stage, stay[1])) == FROM_A_COPY
     for of in stay:
         await at_rest(of)
+
+
+async def test_at_the_step_of_a_fork_its_plan_comes_behind_what_was_applied_by_hand(stage: Rig) -> None:
+    at_fork = BEGIN_S + WARM_S
+    first, third = (PlannedIntervention(at_time_s=at_fork, intervention=slow(speed)) for speed in (9.0, 4.0))
+    async with stage.worker("w-linger-order"):
+        halt = CommandRequested(run_until=RunUntilCommand(sim_time_s=at_fork))
+        of = await stage.create(SessionSpec(seed=5, interventions=[first], linger_s=300), halt, end_s=END_S)
+        await stage.until(of, lambda log: any(event.HasField("paused") for event in log))
+        second = await stage.ask(of, CommandRequested(intervene=slow(6.0)))
+        await stage.until(of, lambda log: any(event.command_applied.command_id == second for event in log))
+        await stage.ask(of, CommandRequested(terminate=TerminateCommand()))
+        log = await stage.until(of, ended)
+        # The last interval was closed early.
+        past = past_of([event for event in log if not event.HasField("interval_closed") or event.step < WARM_S], WARM_S)
+        past.planned_length = 1
+        past.journal[0].planned_length = 1
+        # Each has the last word over the same streets.
+        logs = [await fork(stage, of, past, first, third)]
+        kill(simulating(of)[0])
+        await at_rest(of)
+        logs += [await fork(stage, of, past, first, third), await fork(stage, of, past, first)]
+        third_alone = await stage.until(
+            await stage.create(SessionSpec(seed=5, interventions=[third]), end_s=END_S), ended
+        )
+    assert [starts(log) for log in logs] == [FROM_A_COPY, FROM_THE_ORIGIN, FROM_THE_ORIGIN]
+    assert simulated(logs[0]) == simulated(logs[1]) != simulated(logs[2])
+    assert simulated(logs[0]) == [item for item in simulated(third_alone) if item[1] > WARM_S]
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The report of a study: its facts, what is missing, names that are hostile, and what a browser makes of it."""
 
+import base64
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -129,3 +130,20 @@ async def test_a_browser_shows_the_page_whole_without_asking_anybody_for_anythin
         assert min(heights) > 40
         assert await tab.look("document.documentElement.scrollWidth <= window.innerWidth")
         assert (tab.complaints, tab.requests) == ([], [report.as_uri()])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+async def test_a_browser_prints_the_page_on_paper_with_nothing_cut_off(tmp_path: Path) -> None:
+    report = tmp_path / "study.html"
+    report.write_text(page(made_up(variants=30)), encoding="utf-8")
+    # As wide as paper between its margins: 186 mm.
+    async with browsing(tmp_path, width=703) as tab:
+        await tab.open(report)
+        await tab.say("Emulation.setEmulatedMedia", media="print")
+        assert await tab.look("document.documentElement.scrollWidth <= window.innerWidth")
+        assert await tab.look("[...document.querySelectorAll('table')].every(one => one.offsetWidth <= 703)")
+        printed = await tab.say("Page.printToPDF", preferCSSPageSize=True, printBackground=True)
+    paper = base64.b64decode(printed["data"])
+    assert 5 <= len(re.findall(rb"/Type /Page\b", paper)) <= 12
+    assert set(re.findall(rb"/MediaBox \[0 0 (\d+)[.\d]* (\d+)", paper)) == {(b"594", b"841")}

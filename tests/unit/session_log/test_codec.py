@@ -51,11 +51,13 @@ def test_simulation_payloads_hold_no_map_and_no_time_stamp() -> None:
             check(field.message_type, field.name)
 
 
-def test_terminal_kinds_are_those_that_end_a_session() -> None:
+def test_terminal_kinds_are_those_that_end_a_session_or_a_study() -> None:
     assert {EventKind.Name(kind) for kind in TERMINAL_KINDS} == {
         "EVENT_KIND_SESSION_COMPLETED",
         "EVENT_KIND_SESSION_FAILED",
         "EVENT_KIND_SESSION_CANCELLED",
+        "EVENT_KIND_STUDY_COMPLETED",
+        "EVENT_KIND_STUDY_CANCELLED",
     }
 
 

@@ -46,6 +46,7 @@ def read_template(path: Path, *, scenario: Path | None = None) -> TemplateFile:
     for name in ("name", "description"):
         if name in given:
             setattr(request, name, given[name].text())
+            places.put(name, given[name])
     if "scenario" in given:
         places.put("scenario_digest", given["scenario"])
     if "scenario" in given and scenario is None:

@@ -48,8 +48,8 @@ class Function:
 
 
 FUNCTIONS: Mapping[str, Function] = {
-    "min": Function(min, 1, None),
-    "max": Function(max, 1, None),
+    "min": Function(min, 2, None),
+    "max": Function(max, 2, None),
     "abs": Function(abs),
     "sqrt": Function(math.sqrt),
     "log": Function(math.log),
@@ -233,7 +233,8 @@ class _Reader:
             wanted = f"{function.least}" if function.most == function.least else f"{function.least} or more"
             if function.most not in (None, function.least):
                 wanted = f"{function.least} to {function.most}"
-            raise self._bad(node, f"{name} takes {wanted} arguments, not {len(given)}", name)
+            plural = "" if wanted == "1" else "s"
+            raise self._bad(node, f"{name} takes {wanted} argument{plural}, not {len(given)}", name)
         arguments = [self._read(argument, depth + 1) for argument in given]
         return lambda names: function.of(*_values(arguments, names))
 

@@ -56,8 +56,9 @@ def test_an_expression_has_the_value_of_its_arithmetic_or_none(text, value) -> N
         ("departed % 2", 0, "the operators are"),
         ("departed // 2", 0, "the operators are"),
         ("sqr(departed)", 0, "there is no function 'sqr'; is sqrt meant?"),
-        ("sqrt(departed, 2)", 0, "sqrt takes 1 arguments, not 2"),
-        ("min()", 0, "min takes 1 or more arguments, not 0"),
+        ("sqrt(departed, 2)", 0, "sqrt takes 1 argument, not 2"),
+        ("min(departed)", 0, "min takes 2 or more arguments, not 1"),
+        ("sqrt()", 0, "sqrt takes 1 argument, not 0"),
         ("min", 0, "min is a function"),
         ("departed <= 3", 0, "what must hold is a constraint"),
         ("departed = 3", 9, "equality is written =="),
@@ -72,7 +73,7 @@ def test_an_expression_has_the_value_of_its_arithmetic_or_none(text, value) -> N
         ("__import__(departed)", 0, "there is no function"),
         ("ｄeparted", 0, "no meaning here"),
         ("min(key=departed)", 0, "no meaning here"),
-        ("min(*departed)", 4, "no meaning here"),
+        ("min(teleports, *departed)", 15, "no meaning here"),
         (f"departed + {'9' * 400}", 11, "too large"),
         ("departed" + " " * 500, 500, "longer than 500"),
         ("departed" + "+1" * 110, 0, "nested deeper"),
@@ -96,6 +97,24 @@ def test_any_text_is_read_or_refused(text) -> None:
     assert 0 <= place <= len(text)
     value = expression.value(RUN) if expression else None
     assert value is None or math.isfinite(value)
+
+
+NUMBERS = st.sampled_from([*sorted(KPIS), "0", "1", "2.5", "1e300"])
+WRITTEN = st.recursive(
+    NUMBERS,
+    lambda part: st.one_of(
+        st.tuples(part, st.sampled_from(["+", "-", "*", "/", "**"]), part).map(lambda parts: f"({' '.join(parts)})"),
+        st.tuples(st.sampled_from(["abs", "sqrt", "log", "exp", "-"]), part).map(lambda parts: "{}({})".format(*parts)),
+        st.tuples(st.sampled_from(["min", "max"]), part, part).map(lambda parts: "{}({}, {})".format(*parts)),
+    ),
+    max_leaves=12,
+)
+
+
+@given(WRITTEN, st.dictionaries(st.sampled_from(sorted(KPIS)), st.floats() | st.none() | st.integers()))
+def test_whatever_is_written_has_a_finite_value_or_none(text, run) -> None:
+    value = compile_expression(text, KPIS).value(dict.fromkeys(KPIS, 1.0) | run)
+    assert value is None or (isinstance(value, float) and math.isfinite(value))
 
 
 def test_an_expression_knows_its_names_and_other_users_bring_theirs() -> None:

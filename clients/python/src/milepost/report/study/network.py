@@ -135,7 +135,8 @@ def _legend(full: float, measure: _Measure, top: float) -> Iterator[Markup]:
     bounds = (-0.66, -0.33, -0.1, 0.1, 0.33, 0.66)
     for place, bound in enumerate(bounds, start=1):
         x = left + place * width
-        yield tag("text", f"{bound * full:+.3g}", x=x, y=top + 32, text_anchor="middle", fill=SOFT)
+        told = words.number(bound * full, 0 if full >= 20 else 1 if full >= 2 else 3, sign=True)
+        yield tag("text", told, x=x, y=top + 32, text_anchor="middle", fill=SOFT)
     yield tag("text", measure.unit, x=left + width * len(colours) + 8, y=top + 17, fill=INK)
 
 

@@ -34,7 +34,7 @@ def ranking_table(ranking: Ranking) -> Markup:
         "Mean",
         "± sd",
         "Runs",
-        f"To {ranking.baseline}",
+        "To the baseline",
         "To the leader",
         "Best with probability",
         "Elo",
@@ -82,11 +82,15 @@ def intervals(ranking: Ranking, spec: StudySpec) -> Markup:
     matters = spec.objective.smallest_difference
     figures: list[Markup] = []
     leader = ranking.variants[0].name if ranking.variants else ""
-    for other, rows in ((ranking.baseline, to_baseline), (leader, to_leader)):
+    both = leader == ranking.baseline
+    titles = (
+        f"Difference to the {'leader and ' if both else ''}baseline, {ranking.baseline}",
+        f"Difference to the leader, {leader}",
+    )
+    for title, rows in zip(titles, (to_baseline, to_leader), strict=True):
         known = [(name, one) for name, one in rows if one.seeds]
-        # The leader may be the baseline: one picture then.
-        if known and not (figures and leader == ranking.baseline):
-            figures.append(_forest(f"Difference to {other}", spec.objective.expression, known, matters))
+        if known and not (figures and both):
+            figures.append(_forest(title, spec.objective.expression, known, matters))
     key = [_key(verdict, colour) for verdict, colour in _COLOURS.items()]
     return join([tag("div", figures, class_="charts single"), tag("div", key, class_="key")]) if figures else Markup("")
 

@@ -42,7 +42,8 @@ def number(value: float, places: int, *, sign: bool = False) -> str:
         return "–"
     if math.isinf(value):
         return "−∞" if value < 0 else "∞"
-    return f"{value:{'+' if sign else ''},.{places}f}".replace("-", "−")
+    # Adding 0 takes the sign of what rounds to nothing.
+    return f"{round(value, places) + 0.0:{'+' if sign else ''},.{places}f}".replace("-", "−")
 
 
 def interval(one: PairedDifference, places: int) -> str:
