@@ -69,15 +69,15 @@ def findings_words(one: RankedVariant) -> str:
 
 def studies_table(studies: Iterable[Study]) -> Table:
     """One row per study."""
-    table = Table("study", "name", "state", "progress", "answer", "created", box=None)
+    table = Table("study", "name", "state", "progress", "created", "answer", box=None)
     for study in studies:
         table.add_row(
             study.study_id,
             Text(study.display_name),
             state_words(study),
             Text(progress_words(study)),
-            Text(study.answer),
             f"{study.create_time.ToDatetime():%Y-%m-%d %H:%M}",
+            Text(study.answer),
         )
     return table
 
