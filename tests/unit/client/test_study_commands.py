@@ -174,7 +174,7 @@ def test_programs_get_one_object_and_a_cancelled_study_is_a_failure(milepost, sc
 
 def test_a_study_can_be_left_alone_or_only_checked(milepost, scripted, file):
     assert milepost("run", file, "--no-watch").stdout == "s\n"
-    assert milepost("run", file, "--validate-only").stdout == "valid\n"
+    assert milepost("run", file, "--validate-only").stdout == "valid: 1 variant on 3 seeds\n"
     assert [request.validate_only for request in scripted.created] == [False, True]
 
 
