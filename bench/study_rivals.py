@@ -138,7 +138,11 @@ async def _run_seeds(folder: Path, seeds: Sequence[int], options: Sequence[Seque
         environment = {**os.environ, "SUMO_HOME": str(home)}
         began = time.perf_counter()
         process = await asyncio.create_subprocess_exec(
-            *command, cwd=root / "scene", env=environment, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+            *command,
+            cwd=root / "scene",
+            env=environment,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
         )
         await process.wait()
         took_s = time.perf_counter() - began
