@@ -60,19 +60,27 @@ class ScriptedStudies(StudyServiceServicer):
 
 
 class ScriptedTemplates(TemplateServiceServicer):
-    """Makes version `version` of any template; keeps what was deleted."""
+    """Makes templates, of which `there` are some already; keeps what was deleted."""
 
-    def __init__(self, version: int = 1, refusal: Refusal | None = None) -> None:
-        self.version = version
+    def __init__(self, *there: str, refusal: Refusal | None = None) -> None:
+        self.there = {*there}
         self.refusal = refusal
         self.deleted: list[str] = []
+
+    async def GetTemplate(self, request, context):  # noqa: N802
+        if request.name not in self.there:
+            await Refusal(grpc.StatusCode.NOT_FOUND, "TEMPLATE_NOT_FOUND").send(context)
+        return templates_pb.GetTemplateResponse(template=Template(name=request.name, version=1))
 
     async def CreateTemplate(self, request, context):  # noqa: N802
         if self.refusal is not None:
             await self.refusal.send(context)
-        return templates_pb.CreateTemplateResponse(template=Template(name=request.name, version=self.version))
+        self.there.add(request.name)
+        return templates_pb.CreateTemplateResponse(template=Template(name=request.name, version=3))
 
-    async def DeleteTemplate(self, request, _context):  # noqa: N802
+    async def DeleteTemplate(self, request, context):  # noqa: N802
+        if request.name not in self.there:
+            await Refusal(grpc.StatusCode.NOT_FOUND, "TEMPLATE_NOT_FOUND").send(context)
         self.deleted.append(request.name)
         return templates_pb.DeleteTemplateResponse()
 
@@ -128,7 +136,7 @@ async def test_what_the_server_finds_is_told_with_its_place_in_the_file_and_its_
         "cycles.yaml:5:23: objective.minimise: is wrong",
         "cycles.yaml:1:1: base.template: is wrong",
     ]
-    assert studies.created[0].spec.base.template.version == 1
+    assert studies.created[0].spec.base.template.version == 3
     assert templates.deleted == ["cycles"]
 
 
@@ -148,7 +156,7 @@ async def test_what_is_not_there_is_told_with_its_place(connect, file, refusal, 
 
 async def test_a_template_that_was_there_before_or_is_needed_stays(connect, file):
     for templates, studies, validate_only, gone in (
-        (ScriptedTemplates(version=2), ScriptedStudies(refusal=invalid("spec")), False, []),
+        (ScriptedTemplates("cycles"), ScriptedStudies(refusal=invalid("spec")), False, []),
         (ScriptedTemplates(), ScriptedStudies(), False, []),
         (ScriptedTemplates(), ScriptedStudies(), True, ["cycles"]),
     ):

@@ -155,9 +155,9 @@ def test_a_run_tells_its_decisions_its_answer_and_the_ranking(milepost, scripted
     lines = ran.stdout.splitlines()
     assert lines[:2] == ["study s: completed: it is decided; 12/12 done, 3 cached, 2 running", "c60 is the best."]
     rows = {words[0]: words for words in (line.split() for line in lines[3:6])}
-    assert " ".join(rows["1"]) == "1 c60 [fast] 41.23 ± 1.26 4 -3.51 better [-4.20, -2.80] 97% 1588 leading"
-    assert " ".join(rows["2"]).startswith("2 base 44.70 ± 2.50 4 (1 failed) –")
-    assert "50.00 ± ?" in ran.stdout
+    assert " ".join(rows["1"]) == "1 c60 [fast] 41.2 ± 1.3 4 -3.5 better [-4.2, -2.8] 97% 1588 leading"
+    assert " ".join(rows["2"]).startswith("2 base 44.7 ± 2.5 4 (1 failed) –")
+    assert "50.0 ± ?" in ran.stdout
     assert "[?, ?]" in ran.stdout
     assert "collisions <= 0 broken on seeds 1, 2, 3, 4, 5 and 2 more" in ran.stdout
     assert "\x1b" not in ran.output
@@ -174,7 +174,7 @@ def test_programs_get_one_object_and_a_cancelled_study_is_a_failure(milepost, sc
 
 def test_a_study_can_be_left_alone_or_only_checked(milepost, scripted, file):
     assert milepost("run", file, "--no-watch").stdout == "s\n"
-    assert milepost("run", file, "--validate-only").stdout == "valid\n"
+    assert milepost("run", file, "--validate-only").stdout == "valid: 1 variant on 3 seeds\n"
     assert [request.validate_only for request in scripted.created] == [False, True]
 
 

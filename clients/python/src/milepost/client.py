@@ -46,7 +46,7 @@ class Milepost:
         self.templates = Templates(api, self.scenarios)
         self.sessions = Sessions(api, self.events)
         self.blobs = Blobs(store)
-        self.studies = Studies(api, Sender(api, self.scenarios, self.blobs))
+        self.studies = Studies(api, Sender(self.scenarios, self.templates, self.blobs))
 
     @classmethod
     @asynccontextmanager

@@ -54,7 +54,10 @@ async def run(
     async with target.client() as client:
         study = await client.studies.create_from(written, validate_only=validate_only)
         if validate_only or not watch_:
-            _print_created(target, study, validate_only=validate_only)
+            if target.json:
+                print(json_line(study))
+            else:
+                print(f"valid: {_size_words(written.request.spec)}" if validate_only else study.study_id)
             return
         if not target.json:
             sys.stderr.write(f"study {study.study_id}: {_size_words(written.request.spec)}\n")
@@ -186,16 +189,8 @@ async def _to_the_end(client: Milepost, target: Target, study_id: str, *, after_
 
 
 def _size_words(spec: StudySpec) -> str:
-    return f"{len(spec.variants)} variants on {len(spec.seeds)} seeds"
-
-
-def _print_created(target: Target, study: Study, *, validate_only: bool) -> None:
-    if target.json:
-        print(json_line(study))
-    elif validate_only:
-        print("valid")
-    else:
-        print(study.study_id)
+    variants, seeds = len(spec.variants), len(spec.seeds)
+    return f"{variants:,} variant{'s' * (variants != 1)} on {seeds:,} seed{'s' * (seeds != 1)}"
 
 
 def _print_end(study: Study, found: Ranking) -> None:

@@ -9,6 +9,7 @@ from rich.text import Text
 from milepost.cli.study_progress import progress_words
 from milepost.cli.words import enum_word
 from milepost.kpi.v1.kpi_pb2 import Kpis
+from milepost.report.study.words import decimals
 from milepost.study.v1.study_pb2 import (
     Cell,
     CellState,
@@ -22,9 +23,6 @@ from milepost.study.v1.study_pb2 import (
     StudyState,
 )
 
-# Digits that are shown of the smallest spread over seeds: means are known a little better than that.
-_DIGITS = 3
-_MAX_DECIMALS = 6
 _MAX_SEEDS = 5
 CELL_COLUMNS = (
     "variant",
@@ -43,7 +41,7 @@ KPI_COLUMNS = tuple(field.name for field in Kpis.DESCRIPTOR.fields if field.type
 def ranking_table(ranking: Ranking, *, limit: int | None = None) -> Table:
     """One row per variant, best first; differences are to the baseline."""
     shown = ranking.variants[:limit]
-    decimals = decimals_of(shown)
+    places = decimals(shown)
     table = Table("", "variant", box=None)
     for heading in ("mean ± sd", "runs", f"less {ranking.baseline or 'baseline'}", "interval", "P(best)", "Elo"):
         table.add_column(Text(heading), justify="right")
@@ -53,24 +51,15 @@ def ranking_table(ranking: Ranking, *, limit: int | None = None) -> Table:
         table.add_row(
             f"{one.rank}",
             Text(one.name),
-            f"{_number(one.mean, decimals)} ± {_number(one.standard_deviation, decimals)}",
+            f"{_number(one.mean, places)} ± {_number(one.standard_deviation, places)}",
             f"{one.runs}" + (f" ({one.failed} failed)" if one.failed else ""),
-            *_difference(one, decimals),
+            *_difference(one, places),
             f"{one.probability_best:.0%}" if one.runs else "",
             f"{one.elo:.0f}" if one.runs else "",
             enum_word(Standing.Name(one.standing), "STANDING_"),
             Text(findings_words(one)),
         )
     return table
-
-
-def decimals_of(variants: Sequence[RankedVariant]) -> int:
-    """Decimals that show _DIGITS digits of the smallest spread among variants."""
-    spreads = [one.standard_deviation for one in variants if one.standard_deviation > 0]
-    scale = min(spreads, default=0.0) or max((abs(one.mean) for one in variants if one.runs), default=1.0) / 100
-    if not 0 < scale < math.inf:
-        return _DIGITS
-    return min(_MAX_DECIMALS, max(0, _DIGITS - 1 - math.floor(math.log10(scale))))
 
 
 def findings_words(one: RankedVariant) -> str:
@@ -80,15 +69,15 @@ def findings_words(one: RankedVariant) -> str:
 
 def studies_table(studies: Iterable[Study]) -> Table:
     """One row per study."""
-    table = Table("study", "name", "state", "progress", "answer", "created", box=None)
+    table = Table("study", "name", "state", "progress", "created", "answer", box=None)
     for study in studies:
         table.add_row(
             study.study_id,
             Text(study.display_name),
             state_words(study),
             Text(progress_words(study)),
-            Text(study.answer),
             f"{study.create_time.ToDatetime():%Y-%m-%d %H:%M}",
+            Text(study.answer),
         )
     return table
 
@@ -172,19 +161,19 @@ def _cell_notes(cell: Cell) -> list[str]:
     return notes
 
 
-def _difference(one: RankedVariant, decimals: int) -> tuple[Text, Text]:
+def _difference(one: RankedVariant, places: int) -> tuple[Text, Text]:
     if not one.HasField("to_baseline"):
         return Text("–"), Text("")
     difference: PairedDifference = one.to_baseline
     mark = {Comparison.COMPARISON_BETTER: " better", Comparison.COMPARISON_WORSE: " worse"}
     return (
-        Text(_number(difference.mean, decimals, sign="+") + mark.get(difference.comparison, "")),
-        Text(f"[{_number(difference.lower, decimals, sign='+')}, {_number(difference.upper, decimals, sign='+')}]"),
+        Text(_number(difference.mean, places, sign="+") + mark.get(difference.comparison, "")),
+        Text(f"[{_number(difference.lower, places, sign='+')}, {_number(difference.upper, places, sign='+')}]"),
     )
 
 
-def _number(value: float, decimals: int, *, sign: str = "") -> str:
-    return f"{value:{sign}.{decimals}f}" if math.isfinite(value) else "?"
+def _number(value: float, places: int, *, sign: str = "") -> str:
+    return f"{value:{sign}.{places}f}" if math.isfinite(value) else "?"
 
 
 def _seeds(seeds: Sequence[int]) -> str:

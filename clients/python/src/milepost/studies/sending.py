@@ -1,16 +1,14 @@
 """What a study's file needs stored before it is created, and the server's findings about it in the file's places."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from milepost.blobs import Blobs
-from milepost.connection import Connection
-from milepost.exceptions import InputFileError, MilepostError, ScenarioFilesError
-from milepost.scenario.v1.template_pb2 import Template
-from milepost.scenario.v1.template_service_pb2 import CreateTemplateRequest, DeleteTemplateRequest
-from milepost.scenario.v1.template_service_pb2_grpc import TemplateServiceStub
+from milepost.exceptions import InputFileError, MilepostError, NotFound, ScenarioFilesError
+from milepost.scenario.v1.template_service_pb2 import CreateTemplateRequest
 from milepost.scenarios import Scenarios
 from milepost.studies.form import StudyFile
+from milepost.templates import Templates
 
 # Findings without violations, and the field of the request they are about.
 _ABOUT = {
@@ -27,11 +25,10 @@ _ABOUT = {
 class Sender:
     """Stores what a study's file needs: its scenario, the files of its variants, the template it makes."""
 
-    def __init__(self, api: Connection, scenarios: Scenarios, blobs: Blobs) -> None:
-        self._api = api
+    def __init__(self, scenarios: Scenarios, templates: Templates, blobs: Blobs) -> None:
         self._scenarios = scenarios
+        self._templates = templates
         self._blobs = blobs
-        self._templates = TemplateServiceStub(api.channel)
 
     @asynccontextmanager
     async def sent(self, study: StudyFile, *, validate_only: bool = False) -> AsyncIterator[None]:
@@ -40,8 +37,8 @@ class Sender:
         A template that was made for it is deleted again when it is refused, or only validated. Scenario and files
         stay: they are content that nobody need know of. Raises MilepostError.
         """
-        made: Template | None = None
-        kept = False
+        made = kept = False
+        template = study.template
         try:
             base = study.request.spec.base
             if study.scenario is not None:
@@ -49,25 +46,32 @@ class Sender:
             for file in study.files:
                 ref = await self._blobs.upload(file.path)
                 file.described.sha256, file.described.size_bytes = ref.sha256, ref.size_bytes
-            if study.template is not None:
-                made = await self._make_template(study, study.template)
+            if template is not None:
+                made = not await self._has_template(template.name)
+                await self._make_template(study, template)
             yield
             kept = not validate_only
         except MilepostError as refused:
             raise _placed(study, refused) from None
         finally:
-            if made is not None and not kept:
-                request = DeleteTemplateRequest(name=made.name)
-                await self._api.call(lambda left_s: self._templates.DeleteTemplate(request, timeout=left_s))
+            if template is not None and made and not kept:
+                # It may have been refused itself.
+                with suppress(NotFound):
+                    await self._templates.delete(template.name)
 
-    async def _make_template(self, study: StudyFile, request: CreateTemplateRequest) -> Template | None:
-        """Makes the study begin with its template; the template, when nobody had one of its name."""
+    async def _has_template(self, name: str) -> bool:
+        try:
+            await self._templates.get(name)
+        except NotFound:
+            return False
+        return True
+
+    async def _make_template(self, study: StudyFile, request: CreateTemplateRequest) -> None:
+        """Makes the study begin with its template."""
         request.scenario_digest = study.request.spec.base.scenario_digest
-        answer = await self._api.call(lambda left_s: self._templates.CreateTemplate(request, timeout=left_s))
-        template = answer.template
+        template = (await self._templates.create(request)).template
         study.request.spec.base.template.name = template.name
         study.request.spec.base.template.version = template.version
-        return template if template.version == 1 and not answer.already_stored else None
 
 
 def _placed(study: StudyFile, refused: MilepostError) -> MilepostError:
