@@ -50,14 +50,13 @@ class CreateTemplate:
         latest = await self.templates.get(tenant, request.name)
         if latest is not None and _asked_for(latest.template) == request:
             return latest.template, True
-        try:
-            rules = rules_of(request.parameters, request.bindings)
-        except InvalidRules as error:
-            raise wrong_fields(error.wrong) from error
         scenario = await self.scenarios.get(tenant, request.scenario_digest)
         if scenario is None:
             raise no_scenario(request.scenario_digest)
-        wrong = _wrong_options(request, rules)
+        try:
+            wrong = _wrong_options(request, rules_of(request.parameters, request.bindings))
+        except InvalidRules as error:
+            wrong = list(error.wrong)
         places = await self._places(request, scenario, wrong)
         if wrong:
             raise wrong_fields(sorted(wrong, key=lambda one: _order(one.field)))
@@ -184,8 +183,8 @@ def _of_default(request: CreateTemplateRequest, wrong: Wrong) -> Wrong:
     return Wrong(place, wrong.description)
 
 
-def _order(path: str) -> tuple[str, int]:
-    """By what it is in, and its place there."""
+def _order(path: str) -> tuple[bool, int]:
+    """Parameters before bindings, each by its place."""
     head, _, rest = path.partition("[")
     number = rest.partition("]")[0]
-    return head, int(number) if number.isdecimal() else -1
+    return head == "bindings", int(number) if number.isdecimal() else -1
