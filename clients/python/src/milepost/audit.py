@@ -32,7 +32,7 @@ class Deed:
     seq: int
     who: str
     what: str
-    """`create session`, `create study`, `cancel study`, `upload scenario`, or the command's name: `cancel`, `set_pace` …"""
+    """`create session`, `create study`, `upload scenario` …, or the command's name: `cancel`, `set_pace` …"""
     comment: str = ""
     outcome: str = DONE
     """`done`, `done at step 600`, `refused: why`, or `pending`."""
