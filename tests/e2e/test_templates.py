@@ -120,7 +120,7 @@ async def test_the_command_line_makes_shows_fills_and_deletes_templates(stack: R
     digest, *options = (await command(stack, "fill", name, "green_s=50", "kind=actuated"))[1].split()
     assert options == ["--set", "time-to-teleport=300"]
     scenario = await stack.client.scenarios.get(digest)
-    assert scenario.display_name.endswith("green_s=50, kind=actuated, teleport_s=300")
+    assert scenario.display_name.endswith(" 1: green_s=50, kind=actuated")
     shown = (await command(stack, "show", name))[1]
     assert "max(5, 40 - green_s)" in shown
     assert "static, actuated" in shown

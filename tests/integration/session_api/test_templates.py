@@ -93,7 +93,7 @@ async def test_values_make_a_scenario_that_differs_in_them_alone(api: Api) -> No
     made = await fill(api, cycle_s=42.5, teleport_s=120)
     assert [(one.name, one.value) for one in made.options] == [("time-to-teleport", "120")]
     assert made.scenario.digest == made.scenario.scene.scenario_digest != base.digest
-    assert made.scenario.display_name == "signal 1: cycle_s=42.5, kind=static, teleport_s=120"
+    assert made.scenario.display_name == "signal 1: cycle_s=42.5, teleport_s=120"
     text = (TINY / NET).read_text()
     assert (await content(api, made.scenario, NET)).decode() == text.replace('"20"', '"32.5"')
     others = [file for file in base.files if file.path != NET]
