@@ -26,7 +26,7 @@ from session_api.application.template_rules import rules_of
 from session_api.application.validate_scenario import MANIFEST_MAX_BYTES
 from session_api.domain.template import InvalidRules, Rules, Wrong
 from session_api.gateways.scenarios_sql import Scenarios
-from session_api.gateways.templates_sql import StoredTemplate, Templates
+from session_api.gateways.templates_sql import StoredTemplate, Templates, asked_for
 
 Places = dict[int, tuple[Place, ...]]
 
@@ -48,7 +48,7 @@ class CreateTemplate:
         Raises CallRefused: FIELD_INVALID, SCENARIO_NOT_FOUND, SCENARIO_INVALID.
         """
         latest = await self.templates.get(tenant, request.name)
-        if latest is not None and _asked_for(latest.template) == request:
+        if latest is not None and asked_for(latest.template) == request:
             return latest.template, True
         scenario = await self.scenarios.get(tenant, request.scenario_digest)
         if scenario is None:
@@ -72,7 +72,7 @@ class CreateTemplate:
         stored = StoredTemplate(template, scenario, places)
         await self._check_defaults(stored)
         await self._hold(tenant, scenario)
-        return (await self.templates.add(tenant, stored)).template, False
+        return await self.templates.add(tenant, stored)
 
     async def _places(self, request: CreateTemplateRequest, scenario: Scenario, wrong: list[Wrong]) -> Places:
         """Where the values stand; what cannot be bound is added to `wrong`."""
@@ -135,16 +135,6 @@ class CreateTemplate:
         )
         if missing:
             raise BlobMissing(min(missing))
-
-
-def _asked_for(template: Template) -> CreateTemplateRequest:
-    return CreateTemplateRequest(
-        name=template.name,
-        description=template.description,
-        scenario_digest=template.scenario_digest,
-        parameters=template.parameters,
-        bindings=template.bindings,
-    )
 
 
 def _wrong_file(path: str, manifest: Manifest) -> str | None:

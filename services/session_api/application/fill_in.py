@@ -99,7 +99,7 @@ class Filler:
         made = make(
             base,
             changed,
-            display_name=_name(self._stored, filling.values),
+            display_name=self._name(filling.values),
             owner=self._owner,
             created=self._created,
             needs_inspection=self._needs_inspection(filling.bound),
@@ -127,6 +127,13 @@ class Filler:
             ]
         )
 
+    def _name(self, values: Mapping[str, Bound]) -> str:
+        """What the list of scenarios calls it: by what is not the default."""
+        defaults = {parameter.name: parameter.default for parameter in self._rules.parameters}
+        told = [f"{name}={written(value)}" for name, value in values.items() if value != defaults[name]]
+        template = self._stored.template
+        return f"{template.name} {template.version}: {', '.join(told) or 'defaults'}"[:MAX_NAME_CHARS]
+
     def _needs_inspection(self, bound: Sequence[Bound]) -> bool:
         return any(
             place.needs_inspection and not BoundPlace(place, "", bound[index]).stands_there
@@ -149,9 +156,3 @@ def options_of(
             wrong.append(Wrong(next(iter(rules.names_of(index)), ""), f"{judged[1]}: {value[:80]!r}"))
         options.append(SumoOption(name=binding.option, value=value))
     return tuple(options), wrong
-
-
-def _name(stored: StoredTemplate, values: Mapping[str, Bound]) -> str:
-    """What the list of scenarios calls it."""
-    told = ", ".join(f"{name}={written(value)}" for name, value in values.items())
-    return f"{stored.template.name} {stored.template.version}: {told}"[:MAX_NAME_CHARS]

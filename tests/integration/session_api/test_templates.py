@@ -1,5 +1,6 @@
 """Templates: versions, values that make scenarios, what is refused by its field, what is kept how long."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,15 @@ async def test_versions_of_a_template_come_one_after_the_other_and_stay_as_they_
     assert (await refusal(get(api, name="none"))).reason == "TEMPLATE_NOT_FOUND"
 
 
+async def test_who_asks_for_the_same_template_at_once_gets_the_same_version(api: Api) -> None:
+    digest = (await upload(api)).digest
+    made = await asyncio.gather(*(api.templates.CreateTemplate(request(digest)) for _ in range(6)))
+    assert [one.template.version for one in made] == [1] * 6
+    assert [one.already_stored for one in made].count(False) == 1
+    others = await asyncio.gather(*(create(api, digest, description=str(number)) for number in range(4)))
+    assert sorted(one.version for one in others) == [2, 3, 4, 5]
+
+
 async def test_templates_are_listed_by_name_page_by_page(api: Api) -> None:
     digest = (await upload(api)).digest
     for name in ("c", "a", "b", "a"):
@@ -83,7 +93,7 @@ async def test_values_make_a_scenario_that_differs_in_them_alone(api: Api) -> No
     made = await fill(api, cycle_s=42.5, teleport_s=120)
     assert [(one.name, one.value) for one in made.options] == [("time-to-teleport", "120")]
     assert made.scenario.digest == made.scenario.scene.scenario_digest != base.digest
-    assert made.scenario.display_name == "signal 1: cycle_s=42.5, kind=static, teleport_s=120"
+    assert made.scenario.display_name == "signal 1: cycle_s=42.5, teleport_s=120"
     text = (TINY / NET).read_text()
     assert (await content(api, made.scenario, NET)).decode() == text.replace('"20"', '"32.5"')
     others = [file for file in base.files if file.path != NET]
