@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+sys.path.insert(0, str(Path(__file__).parent))
+
 from scenario.demo import demo_directory
 from stack import RunningStack, running_stack
 
