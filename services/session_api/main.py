@@ -115,7 +115,6 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
             blobs=blobs,
             engine=engine,
             sessions=sessions,
-            scenarios=scenarios,
             variants=templates.variants,
             create=create,
             verbs=verbs,

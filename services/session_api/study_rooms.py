@@ -25,7 +25,6 @@ from session_api.application.variant_scenarios import VariantScenarios
 from session_api.application.verbs import Verbs
 from session_api.gateways.fleet import Fleet
 from session_api.gateways.results_sql import Results
-from session_api.gateways.scenarios_sql import Scenarios
 from session_api.gateways.sessions_sql import Sessions
 from session_api.gateways.studies_sql import Studies
 from session_api.gateways.study_sessions import StudySessions
@@ -50,7 +49,6 @@ class StudyRooms:
         blobs: Blobs,
         engine: AsyncEngine,
         sessions: Sessions,
-        scenarios: Scenarios,
         variants: VariantScenarios,
         create: CreateSession,
         verbs: Verbs,
@@ -76,10 +74,9 @@ class StudyRooms:
             judge=judge,
         )
         plan = PlanStudy(
-            scenarios,
             variants,
             FindBase(reader, Places(reader, blobs)),
-            CheckInterventions(scenarios, blobs),
+            CheckInterventions(blobs),
             pool,
         )
         return cls(

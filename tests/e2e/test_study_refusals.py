@@ -25,7 +25,13 @@ WRONG = {
     "a constraint on nothing": (lambda s: s.objective.constraints.append("1 <= 2"), "spec.objective.constraints[1]"),
     "no constraint": (lambda s: s.objective.constraints.append("arrived"), "spec.objective.constraints[1]"),
     "zero seeds": (lambda s: s.ClearField("seeds"), "spec.seeds"),
-    "too many cells": (lambda s: s.seeds.extend(range(1000, 11000 - 3)), "spec.seeds"),
+    "too many cells": (
+        lambda s: (
+            s.seeds.extend(range(1000, 10_997)),
+            s.variants.extend(demand(f"v{number}", "1") for number in range(8)),
+        ),
+        "spec.seeds",
+    ),
     "a seed twice": (lambda s: s.seeds.append(1), "spec.seeds"),
     "a name twice": (lambda s: s.variants.append(demand("x1", "2")), "spec.variants[4].name"),
     "a variant that is its own parent": (lambda s: setattr(s.variants[1], "parent", "x1"), "spec.variants[1].parent"),

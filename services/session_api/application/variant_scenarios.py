@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from milepost.scenario.v1.scenario_pb2 import Scenario, ScenarioFile, SumoOption
+from milepost.scenario.v1.scenario_pb2 import Scenario, ScenarioFile, Scene, SumoOption
 from milepost.study.v1.study_pb2 import StudyBase, TemplateVersion
 from runtime.blobs import Blobs
 from runtime.errors import CallRefused, FieldViolation
@@ -48,6 +48,9 @@ class VariantScenario:
     digest: str
     options: tuple[SumoOption, ...] = ()
     """Options that follow from the parameters."""
+    scene: Scene = field(default_factory=Scene)
+    net_sha256: str = ""
+    """Digest of the network file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +75,16 @@ class VariantScenarios:
     blobs: Blobs
     keep: KeepScenarios
 
-    async def __call__(self, tenant: str, base: StudyBase, wanted: Sequence[Wanted], *, owner: str = "") -> Made:
-        """Of a scenario or a template, which has to be there.
+    async def __call__(
+        self, tenant: str, base: StudyBase, wanted: Sequence[Wanted], *, owner: str = "", keep: bool = True
+    ) -> Made:
+        """Of a scenario or a template, which has to be there; without `keep` they are checked and not stored.
 
         Raises CallRefused: SCENARIO_NOT_FOUND, TEMPLATE_NOT_FOUND, SCENARIO_INVALID (for files in place of others),
         QUOTA_EXCEEDED.
         """
         if base.WhichOneof("from") == "template":
-            return await self._of_template(tenant, base.template, wanted, owner)
+            return await self._of_template(tenant, base.template, wanted, owner, keep=keep)
         scenario = await self.scenarios.get(tenant, base.scenario_digest)
         if scenario is None:
             raise no_scenario(base.scenario_digest)
@@ -88,9 +93,13 @@ class VariantScenarios:
             for patch in wanted
             if patch.parameters
         ]
-        return Made([], wrong[:MAX_LISTED]) if wrong else await self._make(tenant, scenario, None, wanted, owner)
+        if wrong:
+            return Made([], wrong[:MAX_LISTED])
+        return await self._make(tenant, scenario, None, wanted, owner, keep=keep)
 
-    async def _of_template(self, tenant: str, named: TemplateVersion, wanted: Sequence[Wanted], owner: str) -> Made:
+    async def _of_template(
+        self, tenant: str, named: TemplateVersion, wanted: Sequence[Wanted], owner: str, *, keep: bool
+    ) -> Made:
         stored = await self.templates.get(tenant, named.name, named.version)
         if stored is None:
             raise no_template(named.name, named.version)
@@ -101,12 +110,19 @@ class VariantScenarios:
             for index, file in enumerate(patch.files)
             if file.path in bound
         ]
-        return (
-            Made([], wrong[:MAX_LISTED]) if wrong else await self._make(tenant, stored.scenario, stored, wanted, owner)
-        )
+        if wrong:
+            return Made([], wrong[:MAX_LISTED])
+        return await self._make(tenant, stored.scenario, stored, wanted, owner, keep=keep)
 
     async def _make(
-        self, tenant: str, scenario: Scenario, template: StoredTemplate | None, wanted: Sequence[Wanted], owner: str
+        self,
+        tenant: str,
+        scenario: Scenario,
+        template: StoredTemplate | None,
+        wanted: Sequence[Wanted],
+        owner: str,
+        *,
+        keep: bool,
     ) -> Made:
         text = await self.blobs.get_bytes(scenario.digest, limit_bytes=MANIFEST_MAX_BYTES)
         base = as_it_is(scenario, text)
@@ -124,9 +140,10 @@ class VariantScenarios:
                     wrong += await self._inspect(tenant, [wanted[index].path for index in some], filled, inspect)
                     if wrong:
                         return Made([], wrong[:MAX_LISTED])
-                    await self.keep(tenant, [one.made for one in filled])
+                    if keep:
+                        await self.keep(tenant, [one.made for one in filled])
                     for index, one in zip(some, filled, strict=True):
-                        found[index] = VariantScenario(one.made.scenario.digest, one.options)
+                        found[index] = _variant(one)
         return Made([one for one in found if one], wrong[:MAX_LISTED], template.template.version if template else 0)
 
     async def _replaced(
@@ -177,6 +194,12 @@ class VariantScenarios:
         new = [item for digest, item in asked.items() if digest not in known]
         await for_each(new, work, at_once=_INSPECTIONS_AT_ONCE)
         return wrong
+
+
+def _variant(filled: Filled) -> VariantScenario:
+    scenario = filled.made.scenario
+    net = next(file.sha256 for file in scenario.files if file.path == scenario.scene.net_file)
+    return VariantScenario(scenario.digest, filled.options, scenario.scene, net)
 
 
 def _portions(indexes: Sequence[int]) -> list[Sequence[int]]:

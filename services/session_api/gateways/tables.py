@@ -1,9 +1,8 @@
 """The tables of the session API.
 
-`sessions`, `outcomes` and `studies` are projections of the logs and can be rebuilt from them; `results` only saves time;
-`requests` and `study_requests` (idempotency keys), `scenarios`, `templates` and `quotas` are truths of their own and are
-backed up. `admissions` and `uploads` say what was
-granted of quotas within the last minute and hour.
+`sessions`, `outcomes` and `studies` are projections of the logs and can be rebuilt from them; `results` saves time and
+can be lost. `requests` and `study_requests` (idempotency keys), `scenarios`, `templates` and `quotas` are truths of
+their own and are backed up. `admissions` and `uploads` say what was granted of quotas within the last minute and hour.
 """
 
 from sqlalchemy import (

@@ -8,26 +8,24 @@ from pathlib import Path
 
 from milepost.intervention.v1.intervention_pb2 import Intervention
 from milepost.scenario.v1.scenario_pb2 import Scene
-from milepost.session.v1.session_pb2 import PlannedIntervention, SessionSpec
+from milepost.session.v1.session_pb2 import PlannedIntervention
 from milepost.study.v1.study_pb2 import StudySpec
 from runtime.blobs import Blobs
 from runtime.errors import FieldViolation
 from scenario.network_ids import NetworkIds, read_network_ids
-from session_api.gateways.scenarios_sql import Scenarios
+from session_api.application.variant_scenarios import VariantScenario
 
 
 @dataclass(frozen=True, slots=True)
 class CheckInterventions:
     """Looks at what stands in the networks; vehicles that may be there at that time are SUMO's to know."""
 
-    scenarios: Scenarios
     blobs: Blobs
 
     async def __call__(
         self,
-        tenant: str,
         spec: StudySpec,
-        sessions: Sequence[SessionSpec],
+        scenarios: Sequence[VariantScenario],
         scenes: Sequence[Scene],
         *,
         earliest_s: float | None,
@@ -44,9 +42,8 @@ class CheckInterventions:
         networks: dict[str, NetworkIds] = {}
         violations: list[FieldViolation] = []
         for path, index, one in own:
-            digest, scene = sessions[index].scenario_digest, scenes[index]
+            scene, sha256 = scenes[index], scenarios[index].net_sha256
             violations += _time(path, one, scene, earliest_s)
-            sha256 = await self._net_sha256(tenant, digest, scene.net_file)
             if sha256 not in networks:
                 networks[sha256] = await self._read(sha256, scene.net_file)
             violations += [
@@ -54,11 +51,6 @@ class CheckInterventions:
                 for where, what in _unknown(one.intervention, networks[sha256])
             ]
         return violations
-
-    async def _net_sha256(self, tenant: str, digest: str, net_file: str) -> str:
-        stored = await self.scenarios.get(tenant, digest)
-        assert stored is not None
-        return next(file.sha256 for file in stored.files if file.path == net_file)
 
     async def _read(self, sha256: str, name: str) -> NetworkIds:
         with tempfile.TemporaryDirectory(prefix="milepost-net-") as directory:

@@ -48,7 +48,7 @@ class CreateStudy:
         known = await self.studies.recall(tenant, asked.request_id)
         if known is not None and (there := await self._there(tenant, known, digest)) is not None:
             return there
-        plan = await self.plan(tenant, request.spec, owner=subject)
+        plan = await self.plan(tenant, request.spec, owner=subject, keep=not request.validate_only)
         if plan.ByteSize() > MAX_PLAN_BYTES:
             raise field_invalid("spec.variants", f"are {plan.ByteSize()} bytes in all, over {MAX_PLAN_BYTES}")
         if request.validate_only:

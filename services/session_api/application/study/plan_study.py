@@ -18,7 +18,6 @@ from session_api.application.study.study_base import FindBase, StudyTask
 from session_api.application.study.warm_ups import shared_warm_ups
 from session_api.application.task import check_spec, resolve_scene, with_defaults
 from session_api.application.variant_scenarios import Made, VariantScenario, VariantScenarios, Wanted
-from session_api.gateways.scenarios_sql import Scenarios
 
 # More of them would not fit into an error's trailers.
 MAX_VIOLATIONS = 20
@@ -26,21 +25,23 @@ MAX_VIOLATIONS = 20
 
 @dataclass(frozen=True, slots=True)
 class PlanStudy:
-    """Checks and resolves; stores the scenarios that variants make, and nothing else."""
+    """Checks and resolves; stores the scenarios that variants make, at the end, and nothing else."""
 
-    scenarios: Scenarios
     variant_scenarios: VariantScenarios
     find_base: FindBase
     check_interventions: CheckInterventions
     pool: str
 
-    async def __call__(self, tenant: str, spec: StudySpec, *, owner: str = "") -> StudyPlan:
-        """What to run. Raises CallRefused, as CreateStudy says, with all that is wrong."""
+    async def __call__(self, tenant: str, spec: StudySpec, *, owner: str = "", keep: bool = True) -> StudyPlan:
+        """What to run. The scenarios of variants are stored once all is well, and with `keep` only.
+
+        Raises CallRefused, as CreateStudy says, with all that is wrong.
+        """
         violations = check_study(spec)
         refuse_if_any(violations)
         task = await self.find_base(tenant, spec)
         patches = merged_patches(spec.variants)
-        made = await self._scenarios(tenant, task, patches, owner)
+        made = await self._scenarios(tenant, task, patches, owner, keep=False)
         violations += made.violations
         refuse_if_any(violations)
         if made.template_version:
@@ -48,13 +49,15 @@ class PlanStudy:
         specs, scenes = list[SessionSpec](), list[Scene]()
         for index, patch in enumerate(patches):
             own = _session(spec, task, made.scenarios[index], patch)
-            scene = await self._scene(tenant, own.scenario_digest)
+            scene = made.scenarios[index].scene
             violations += _checked(own, scene, index)
             specs.append(own)
             scenes.append(scene if violations else resolve_scene(own, scene))
         violations += _measured(spec, scenes)
         refuse_if_any(violations)
-        refuse_if_any(await self.check_interventions(tenant, spec, specs, scenes, earliest_s=task.from_s))
+        refuse_if_any(await self.check_interventions(spec, made.scenarios, scenes, earliest_s=task.from_s))
+        if keep:
+            await self._scenarios(tenant, task, patches, owner, keep=True)
         pool = spec.session.scheduling.pool or self.pool
         shares = not spec.design.no_shared_warm_up
         groups, until = shared_warm_ups(specs, scenes) if shares else ([0] * len(specs), [])
@@ -76,18 +79,15 @@ class PlanStudy:
             pool=pool,
         )
 
-    async def _scenarios(self, tenant: str, task: StudyTask, patches: Sequence[MergedPatch], owner: str) -> Made:
+    async def _scenarios(
+        self, tenant: str, task: StudyTask, patches: Sequence[MergedPatch], owner: str, *, keep: bool
+    ) -> Made:
         """Each variant's scenario, or what is wrong with it."""
         wanted = [
             Wanted(f"spec.variants[{index}].patch", patch.parameters, list(patch.files.values()))
             for index, patch in enumerate(patches)
         ]
-        return await self.variant_scenarios(tenant, task.base, wanted, owner=owner)
-
-    async def _scene(self, tenant: str, digest: str) -> Scene:
-        stored = await self.scenarios.get(tenant, digest)
-        assert stored is not None
-        return stored.scene
+        return await self.variant_scenarios(tenant, task.base, wanted, owner=owner, keep=keep)
 
 
 def _session(spec: StudySpec, task: StudyTask, made: VariantScenario, patch: MergedPatch) -> SessionSpec:
