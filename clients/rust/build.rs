@@ -4,14 +4,16 @@ use std::error::Error;
 use std::path::Path;
 
 const PROTOS: &str = "../../protos";
-const ROOTS: [&str; 7] = [
+const ROOTS: [&str; 9] = [
     "milepost/admin/v1/admin_service.proto",
     "milepost/blob/v1/blob_service.proto",
     "milepost/checkpoint/v1/checkpoint.proto",
     "milepost/errors/v1/errors.proto",
     "milepost/event/v1/event_service.proto",
     "milepost/scenario/v1/scenario_service.proto",
+    "milepost/scenario/v1/template_service.proto",
     "milepost/session/v1/session_service.proto",
+    "milepost/study/v1/study_service.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -52,9 +52,9 @@ class Blobs:
         request = HoldBlobsRequest(holder=holder, sha256=sorted(set(digests)))
         return set((await self._stub.HoldBlobs(request, timeout=_SMALL_TIMEOUT_S)).missing)
 
-    async def put_bytes(self, content: bytes) -> str:
-        """Store `content`; returns its digest."""
-        digest = hashlib.sha256(content).hexdigest()
+    async def put_bytes(self, content: bytes, *, sha256: str = "") -> str:
+        """Store `content`; returns its digest, which need not be computed where it is known."""
+        digest = sha256 or hashlib.sha256(content).hexdigest()
 
         async def parts() -> AsyncIterator[UploadBlobRequest]:
             yield UploadBlobRequest(ref=BlobRef(sha256=digest, size_bytes=len(content)))

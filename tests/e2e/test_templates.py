@@ -6,12 +6,16 @@ import os
 import sys
 import uuid
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
+from milepost.blob.v1.blob_service_pb2 import BlobRef
 from milepost.exceptions import InvalidArgument, NotFound
+from milepost.scenario.v1.scenario_pb2 import Scenario
 from milepost.scenario.v1.template_service_pb2 import FillTemplateResponse
 from milepost.session.v1.session_pb2 import Session, SessionSpec, SessionState
+from session_logs import SHARED
 from stack import RunningStack
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -85,12 +89,10 @@ async def test_what_a_server_finds_wrong_is_told_with_its_place_in_the_file(stac
     )
     with pytest.raises(InvalidArgument) as refused:
         await stack.client.templates.create_from(form)
-    assert [violation.field for violation in refused.value.violations] == ["signal.yaml:6:19", "signal.yaml:12:39"]
-    form.write_text(form.read_text().replace("teleport_s +", "teleport_s").replace("default: other", "default: static"))
-    with pytest.raises(InvalidArgument) as refused:
-        await stack.client.templates.create_from(form)
-    assert [(one.field, one.description) for one in refused.value.violations] == [
-        ("signal.yaml:9:34", "bindings[0].select: selects nothing in tiny.net.xml")
+    assert [(one.field, one.description.partition(":")[0]) for one in refused.value.violations] == [
+        ("signal.yaml:6:19", "parameters.kind.default"),
+        ("signal.yaml:9:34", "bindings[0].select"),
+        ("signal.yaml:12:39", "bindings[3].value"),
     ]
 
 
@@ -108,6 +110,7 @@ async def command(stack: RunningStack, *words: str) -> tuple[int, str, str]:
     return process.returncode, out.decode(), err.decode()
 
 
+@pytest.mark.slow
 async def test_the_command_line_makes_shows_fills_and_deletes_templates(stack: RunningStack, form: Path) -> None:
     code, out, err = await command(stack, "create", str(form))
     assert (code, err) == (0, "")
@@ -117,7 +120,7 @@ async def test_the_command_line_makes_shows_fills_and_deletes_templates(stack: R
     digest, *options = (await command(stack, "fill", name, "green_s=50", "kind=actuated"))[1].split()
     assert options == ["--set", "time-to-teleport=300"]
     scenario = await stack.client.scenarios.get(digest)
-    assert scenario.display_name.endswith("green_s=50, kind=actuated, teleport_s=300")
+    assert scenario.display_name.endswith(" 1: green_s=50, kind=actuated")
     shown = (await command(stack, "show", name))[1]
     assert "max(5, 40 - green_s)" in shown
     assert "static, actuated" in shown
@@ -128,3 +131,28 @@ async def test_the_command_line_makes_shows_fills_and_deletes_templates(stack: R
     assert (await command(stack, "fill", name, "green_s=fast"))[0] == 2
     assert (await command(stack, "rm", name))[1] == f"{name} deleted\n"
     assert (await command(stack, "show", name))[0] == 1
+
+
+async def test_the_example_of_the_docs_runs_as_it_is_printed(
+    stack: RunningStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not (SHARED / "resco_cologne1").is_dir():
+        pytest.skip(f"MILEPOST_SCENARIOS: there is no resco_cologne1 in {SHARED}")
+    monkeypatch.setenv("MILEPOST_SCENARIOS", str(SHARED))
+    printed = (Path(__file__).parents[2] / "docs" / "templates.md").read_text()
+    (tmp_path / "signal.yaml").write_text(printed.partition("```yaml\n")[2].partition("```")[0])
+    templates = stack.client.templates
+    template = (await templates.create_from(tmp_path / "signal.yaml")).template
+    # The defaults are what the network says.
+    assert (await templates.fill(template.name)).scenario.digest == template.scenario_digest
+    values = {"cycle_s": 120, "main_share": 0.6, "offset_s": 130}
+    net = await _network(stack, (await templates.fill(template.name, values)).scenario)
+    signal = ElementTree.fromstring(net).find("tlLogic")
+    assert signal is not None
+    greens = [float(phase.get("duration", "")) for phase in signal]
+    assert (sum(greens), greens[0], greens[4], signal.get("offset")) == (120, 53, 35, "10")
+
+
+async def _network(stack: RunningStack, scenario: Scenario) -> bytes:
+    file = next(file for file in scenario.files if file.path == "cologne1.net.xml")
+    return await stack.client.blobs.read(BlobRef(sha256=file.sha256, size_bytes=file.size_bytes))

@@ -26,7 +26,7 @@ from session_api.application.template_rules import rules_of
 from session_api.application.validate_scenario import MANIFEST_MAX_BYTES
 from session_api.domain.template import InvalidRules, Rules, Wrong
 from session_api.gateways.scenarios_sql import Scenarios
-from session_api.gateways.templates_sql import StoredTemplate, Templates
+from session_api.gateways.templates_sql import StoredTemplate, Templates, asked_for
 
 Places = dict[int, tuple[Place, ...]]
 
@@ -48,16 +48,15 @@ class CreateTemplate:
         Raises CallRefused: FIELD_INVALID, SCENARIO_NOT_FOUND, SCENARIO_INVALID.
         """
         latest = await self.templates.get(tenant, request.name)
-        if latest is not None and _asked_for(latest.template) == request:
+        if latest is not None and asked_for(latest.template) == request:
             return latest.template, True
-        try:
-            rules = rules_of(request.parameters, request.bindings)
-        except InvalidRules as error:
-            raise wrong_fields(error.wrong) from error
         scenario = await self.scenarios.get(tenant, request.scenario_digest)
         if scenario is None:
             raise no_scenario(request.scenario_digest)
-        wrong = _wrong_options(request, rules)
+        try:
+            wrong = _wrong_options(request, rules_of(request.parameters, request.bindings))
+        except InvalidRules as error:
+            wrong = list(error.wrong)
         places = await self._places(request, scenario, wrong)
         if wrong:
             raise wrong_fields(sorted(wrong, key=lambda one: _order(one.field)))
@@ -73,7 +72,7 @@ class CreateTemplate:
         stored = StoredTemplate(template, scenario, places)
         await self._check_defaults(stored)
         await self._hold(tenant, scenario)
-        return (await self.templates.add(tenant, stored)).template, False
+        return await self.templates.add(tenant, stored)
 
     async def _places(self, request: CreateTemplateRequest, scenario: Scenario, wrong: list[Wrong]) -> Places:
         """Where the values stand; what cannot be bound is added to `wrong`."""
@@ -138,16 +137,6 @@ class CreateTemplate:
             raise BlobMissing(min(missing))
 
 
-def _asked_for(template: Template) -> CreateTemplateRequest:
-    return CreateTemplateRequest(
-        name=template.name,
-        description=template.description,
-        scenario_digest=template.scenario_digest,
-        parameters=template.parameters,
-        bindings=template.bindings,
-    )
-
-
 def _wrong_file(path: str, manifest: Manifest) -> str | None:
     file = next((file for file in manifest.files if file.path == path), None)
     if file is None:
@@ -184,8 +173,8 @@ def _of_default(request: CreateTemplateRequest, wrong: Wrong) -> Wrong:
     return Wrong(place, wrong.description)
 
 
-def _order(path: str) -> tuple[str, int]:
-    """By what it is in, and its place there."""
+def _order(path: str) -> tuple[bool, int]:
+    """Parameters before bindings, each by its place."""
     head, _, rest = path.partition("[")
     number = rest.partition("]")[0]
-    return head, int(number) if number.isdecimal() else -1
+    return head == "bindings", int(number) if number.isdecimal() else -1

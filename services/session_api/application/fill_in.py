@@ -6,15 +6,16 @@ values ─► rules ─► numbers and texts ─► options
 
 import asyncio
 import hashlib
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 from milepost.scenario.v1.scenario_pb2 import SumoOption
 from runtime.blobs import Blobs
 from scenario.bindings import Bound, BoundFile, BoundPlace, written
-from scenario.limits import MAX_BOUND_FILE_BYTES
 from scenario.model import ScenarioFile
 from scenario.options import canonical, judge_option
 from session_api.application.made_scenario import MAX_NAME_CHARS, MadeScenario, NewFile, as_it_is, make
@@ -44,12 +45,14 @@ class FillIn:
         text = await self.blobs.get_bytes(stored.scenario.digest, limit_bytes=MANIFEST_MAX_BYTES)
         base = as_it_is(stored.scenario, text)
         bound = {stored.template.bindings[index].attribute.file for index in stored.places}
-        contents = {
-            file.path: await self.blobs.get_bytes(file.sha256, limit_bytes=MAX_BOUND_FILE_BYTES)
-            for file in base.manifest.files
-            if file.path in bound
-        }
-        return await asyncio.to_thread(Filler, stored, base, contents, owner, self.clock())
+        with tempfile.TemporaryDirectory(prefix="milepost-fill-") as directory:
+            copies: dict[str, Path] = {}
+            for file in base.manifest.files:
+                if file.path in bound:
+                    copies[file.path] = Path(directory) / file.sha256
+                    if not copies[file.path].exists():
+                        await self.blobs.get_file(file.sha256, copies[file.path])
+            return await asyncio.to_thread(Filler, stored, base, copies, owner, self.clock())
 
 
 class Filler:
@@ -59,20 +62,20 @@ class Filler:
         self,
         stored: StoredTemplate,
         base: MadeScenario,
-        contents: Mapping[str, bytes],
+        copies: Mapping[str, Path],
         owner: str,
         created: datetime,
     ) -> None:
-        """`contents`: of each file in which values are bound."""
+        """`copies`: of each file in which values are bound, by its path in the scenario; read at once."""
         self._stored = stored
         self._base, self._owner, self._created = base, owner, created
         self._rules: Rules = rules_of(stored.template.parameters, stored.template.bindings)
-        self._files = {path: BoundFile(content) for path, content in contents.items()}
+        self._files = {path: BoundFile(copy.read_bytes()) for path, copy in copies.items()}
         self._stored_files = {file.path: file.sha256 for file in base.manifest.files}
         # By file, the bindings of values in it.
         self._indexes = {
             path: [index for index in stored.places if stored.template.bindings[index].attribute.file == path]
-            for path in contents
+            for path in copies
         }
         self._known: dict[tuple[str, tuple[Bound, ...]], NewFile] = {}
 
@@ -96,7 +99,7 @@ class Filler:
         made = make(
             base,
             changed,
-            display_name=_name(self._stored, filling.values),
+            display_name=self._name(filling.values),
             owner=self._owner,
             created=self._created,
             needs_inspection=self._needs_inspection(filling.bound),
@@ -124,6 +127,13 @@ class Filler:
             ]
         )
 
+    def _name(self, values: Mapping[str, Bound]) -> str:
+        """What the list of scenarios calls it: by what is not the default."""
+        defaults = {parameter.name: parameter.default for parameter in self._rules.parameters}
+        told = [f"{name}={written(value)}" for name, value in values.items() if value != defaults[name]]
+        template = self._stored.template
+        return f"{template.name} {template.version}: {', '.join(told) or 'defaults'}"[:MAX_NAME_CHARS]
+
     def _needs_inspection(self, bound: Sequence[Bound]) -> bool:
         return any(
             place.needs_inspection and not BoundPlace(place, "", bound[index]).stands_there
@@ -146,9 +156,3 @@ def options_of(
             wrong.append(Wrong(next(iter(rules.names_of(index)), ""), f"{judged[1]}: {value[:80]!r}"))
         options.append(SumoOption(name=binding.option, value=value))
     return tuple(options), wrong
-
-
-def _name(stored: StoredTemplate, values: Mapping[str, Bound]) -> str:
-    """What the list of scenarios calls it."""
-    told = ", ".join(f"{name}={written(value)}" for name, value in values.items())
-    return f"{stored.template.name} {stored.template.version}: {told}"[:MAX_NAME_CHARS]

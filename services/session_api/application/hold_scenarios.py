@@ -58,21 +58,25 @@ class HoldScenarios:
         """Run until cancelled."""
         while True:
             try:
-                for tenant, scenario in await self.scenarios.everything():
-                    with acting_for(tenant):
-                        await self._hold(holder_of(tenant, scenario.digest), scenario)
-                        if not await self.scenarios.is_kept(tenant, scenario.digest):
-                            # Deleted while we looked.
-                            await self.blobs.hold(holder_of(tenant, scenario.digest), ())
-                for tenant, scenario in await self.templates.scenarios():
-                    with acting_for(tenant):
-                        await self._hold(template_holder_of(tenant, scenario.digest), scenario)
-                        await let_go(self.templates, self.blobs, tenant, scenario.digest)
+                await self.once()
             except (grpc.aio.AioRpcError, SQLAlchemyError) as error:
                 log.warning("scenarios are held later", error=repr(error))
                 await asyncio.sleep(_RETRY_WAIT_S)
             else:
                 await asyncio.sleep(_AGAIN_S)
+
+    async def once(self) -> None:
+        """Hold everything that is there now."""
+        for tenant, scenario in await self.scenarios.everything():
+            with acting_for(tenant):
+                await self._hold(holder_of(tenant, scenario.digest), scenario)
+                if not await self.scenarios.is_kept(tenant, scenario.digest):
+                    # Deleted while we looked.
+                    await self.blobs.hold(holder_of(tenant, scenario.digest), ())
+        for tenant, scenario in await self.templates.scenarios():
+            with acting_for(tenant):
+                await self._hold(template_holder_of(tenant, scenario.digest), scenario)
+                await let_go(self.templates, self.blobs, tenant, scenario.digest)
 
     async def _hold(self, holder: str, scenario: Scenario) -> None:
         if missing := await self.blobs.hold(holder, blobs_of(scenario.digest, scenario.files)):

@@ -60,7 +60,7 @@ class _Inspector:
                 place = root / file.path
                 place.parent.mkdir(parents=True, exist_ok=True)
                 if file.sha256 in contents:
-                    place.write_bytes(contents[file.sha256]())
+                    await asyncio.to_thread(_write, place, contents[file.sha256])
                 else:
                     os.link(await self._fetched(file.sha256), place)
                     if place.stat().st_size != file.size_bytes:
@@ -81,3 +81,7 @@ class _Inspector:
             if not path.exists():
                 await self._blobs.get_file(sha256, path)
         return path
+
+
+def _write(place: Path, content: Callable[[], bytes]) -> None:
+    place.write_bytes(content())

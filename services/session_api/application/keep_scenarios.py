@@ -1,5 +1,6 @@
 """Put made scenarios on the list, many at once: what is known already costs a look."""
 
+import asyncio
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,7 +59,9 @@ class KeepScenarios:
 
     async def _put(self, new: NewFile) -> None:
         assert new.content is not None
-        await self.blobs.put_bytes(new.content())
+        # Both would hold up other calls where files are large.
+        content = await asyncio.to_thread(new.content)
+        await self.blobs.put_bytes(content, sha256=new.file.sha256)
 
     async def _list(self, tenant: str, one: MadeScenario) -> None:
         digest = one.scenario.digest

@@ -7,6 +7,7 @@ Rows that no log is behind go at the end. Request ids are no projection and stay
 """
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from session_api.gateways.projected import Outcome, Projected
 from session_api.gateways.session_resource import apply
 from session_api.gateways.sessions_kept import KeptSessions, Row
 from session_api.gateways.sessions_sql import Sessions
+from session_api.gateways.studies_rows import note_begun
 from session_log.reader import LogReader, UnknownSession
 
 log = structlog.get_logger()
@@ -87,13 +89,19 @@ class RebuildSessions:
         return rebuilt
 
     async def _stored(self) -> AsyncIterator[Key]:
-        """Every log of the store, by its first event."""
-        request = WatchAllEventsRequest(kinds=[EventKind.EVENT_KIND_SESSION_CREATED], all_tenants=True)
+        """Every session of the store, by its first event; studies are put on their list on the way."""
+        request = WatchAllEventsRequest(
+            kinds=[EventKind.EVENT_KIND_SESSION_CREATED, EventKind.EVENT_KIND_STUDY_CREATED], all_tenants=True
+        )
         call = self.store.WatchAllEvents(request)
         try:
             async for response in call:
+                begun = [(one.tenant, one.event) for one in response.events if one.event.HasField("study_created")]
+                # Whoever runs studies finds out how they went on.
+                await self.sessions.write(functools.partial(note_begun, events=begun))
                 for stored in response.events:
-                    yield stored.tenant, stored.event.session_id
+                    if stored.event.HasField("session_created"):
+                        yield stored.tenant, stored.event.session_id
                 if response.caught_up:
                     return
         finally:

@@ -1,8 +1,9 @@
 """Templates, in SQL: a truth of its own, backed up."""
 
+import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 
 from sqlalchemy import Row, Select, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -10,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from milepost.scenario.v1.scenario_pb2 import Scenario
 from milepost.scenario.v1.template_pb2 import Template
+from milepost.scenario.v1.template_service_pb2 import CreateTemplateRequest
 from runtime.database import GroupCommit
 from scenario.places import Place
 from session_api.gateways.tables import templates
@@ -38,18 +40,20 @@ class Templates:
         self._engine = engine
         self._writes = GroupCommit(engine)
 
-    async def add(self, tenant: str, stored: StoredTemplate) -> StoredTemplate:
-        """Keep the next version of its name, 1 being the first; as it is kept.
+    async def add(self, tenant: str, stored: StoredTemplate) -> tuple[Template, bool]:
+        """Keep the next version of its name, from 1; the version, and whether it is the latest, which was equal."""
 
-        A version that was made in the meantime is followed by this one, equal or not.
-        """
-
-        async def work(connection: AsyncConnection) -> StoredTemplate:
+        async def work(connection: AsyncConnection) -> tuple[Template, bool]:
             mine = templates.c.tenant == tenant, templates.c.name == stored.template.name
-            last = (await connection.execute(select(func.max(templates.c.version)).where(*mine))).scalar_one()
+            query = select(templates.c.version, templates.c.resource).where(*mine)
+            last = (await connection.execute(query.order_by(templates.c.version.desc()).limit(1))).one_or_none()
+            if last is not None and last.resource is not None:
+                latest = Template.FromString(last.resource)
+                if asked_for(latest) == asked_for(stored.template):
+                    return latest, True
             template = Template()
             template.CopyFrom(stored.template)
-            template.version = (last or 0) + 1
+            template.version = last.version + 1 if last is not None else 1
             row = {
                 "tenant": tenant,
                 "name": template.name,
@@ -60,14 +64,12 @@ class Templates:
                 "places": _written(stored.places),
             }
             await connection.execute(insert(templates).values(row))
-            return replace(stored, template=template)
+            return template, False
 
         for _ in range(_MEETINGS):
-            try:
+            with contextlib.suppress(IntegrityError):
                 return await self._writes.run(work)
-            except IntegrityError:
-                # Another replica was first in this very moment: now it can be seen.
-                continue
+            # Another replica was first in this very moment: now it can be seen.
         return await self._writes.run(work)
 
     async def get(self, tenant: str, name: str, version: int = 0) -> StoredTemplate | None:
@@ -132,6 +134,17 @@ class Templates:
             rows = await connection.execute(query.order_by(templates.c.tenant, templates.c.scenario_digest))
             found = {(row.tenant, row.scenario_digest): row.scenario for row in rows}
         return [(tenant, Scenario.FromString(scenario)) for (tenant, _), scenario in found.items()]
+
+
+def asked_for(template: Template) -> CreateTemplateRequest:
+    """What makes a template the one that it is."""
+    return CreateTemplateRequest(
+        name=template.name,
+        description=template.description,
+        scenario_digest=template.scenario_digest,
+        parameters=template.parameters,
+        bindings=template.bindings,
+    )
 
 
 def _latest(tenant: str) -> Select[tuple[str, int]]:

@@ -1,5 +1,6 @@
 """Templates: versions, values that make scenarios, what is refused by its field, what is kept how long."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,15 @@ async def test_versions_of_a_template_come_one_after_the_other_and_stay_as_they_
     assert (await refusal(get(api, name="none"))).reason == "TEMPLATE_NOT_FOUND"
 
 
+async def test_who_asks_for_the_same_template_at_once_gets_the_same_version(api: Api) -> None:
+    digest = (await upload(api)).digest
+    made = await asyncio.gather(*(api.templates.CreateTemplate(request(digest)) for _ in range(6)))
+    assert [one.template.version for one in made] == [1] * 6
+    assert [one.already_stored for one in made].count(False) == 1
+    others = await asyncio.gather(*(create(api, digest, description=str(number)) for number in range(4)))
+    assert sorted(one.version for one in others) == [2, 3, 4, 5]
+
+
 async def test_templates_are_listed_by_name_page_by_page(api: Api) -> None:
     digest = (await upload(api)).digest
     for name in ("c", "a", "b", "a"):
@@ -83,7 +93,7 @@ async def test_values_make_a_scenario_that_differs_in_them_alone(api: Api) -> No
     made = await fill(api, cycle_s=42.5, teleport_s=120)
     assert [(one.name, one.value) for one in made.options] == [("time-to-teleport", "120")]
     assert made.scenario.digest == made.scenario.scene.scenario_digest != base.digest
-    assert made.scenario.display_name == "signal 1: cycle_s=42.5, kind=static, teleport_s=120"
+    assert made.scenario.display_name == "signal 1: cycle_s=42.5, teleport_s=120"
     text = (TINY / NET).read_text()
     assert (await content(api, made.scenario, NET)).decode() == text.replace('"20"', '"32.5"')
     others = [file for file in base.files if file.path != NET]
@@ -115,26 +125,27 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"parameters": [{"name": "a", "default": "x", "choices": ["y"]}]}, "parameters[0].default"),
 ]
 WRONG_BINDINGS: list[tuple[dict[str, Any], str]] = [
-    ({"option": "scale", "value": "cycle_s +"}, "bindings[0].value"),
-    ({"option": "scale", "value": "nothing"}, "bindings[0].value"),
-    ({"option": "scale", "value": "1 / (cycle_s - 30)"}, "parameters[0].default"),
-    ({"option": "net-file", "value": "cycle_s"}, "bindings[0].option"),
-    ({"option": "seed", "value": "cycle_s"}, "bindings[0].option"),
-    ({"option": "nonsense", "value": "cycle_s"}, "bindings[0].option"),
-    ({"option": "ignore-junction-blocker", "value": "kind"}, "bindings[0].value"),
-    ({"attribute": {"file": "other.xml", "select": "a", "attribute": "b"}}, "bindings[0].attribute.file"),
-    ({"attribute": {"file": "run.sumocfg", "select": "*", "attribute": "b"}}, "bindings[0].attribute.file"),
-    ({"attribute": {"file": NET, "select": "a", "attribute": "b"}}, "bindings[0].attribute.select"),
-    ({"attribute": {"file": NET, "select": "a[", "attribute": "b"}}, "bindings[0].attribute.select"),
-    ({"attribute": {"file": NET, "select": "/net", "attribute": "b"}}, "bindings[0].attribute.select"),
-    ({"attribute": {"file": NET, "select": "edge", "attribute": "<"}}, "bindings[0].attribute.attribute"),
-    ({"attribute": {"file": NET, "select": "edge", "attribute": "xmlns"}}, "bindings[0].attribute.attribute"),
-    ({"attribute": {"file": NET, "select": "edge", "attribute": "file"}}, "bindings[0].attribute.attribute"),
-    (
-        {"attribute": {"file": "tiny.add.xml", "select": "*", "attribute": "file"}},
-        "bindings[0].attribute.attribute",
-    ),
-    ({"attribute": {"file": NET, "select": GREEN, "attribute": "duration"}}, "bindings[1].attribute"),
+    ({"option": "net-file", "value": "cycle_s"}, "option"),
+    ({"option": "seed", "value": "cycle_s"}, "option"),
+    ({"option": "nonsense", "value": "cycle_s"}, "option"),
+    ({"option": "time-to-teleport", "value": "cycle_s"}, ""),
+    ({"option": "time-to-teleport", "value": "cycle_s"}, "option"),
+    ({"option": "ignore-junction-blocker", "value": "kind"}, "value"),
+    ({"attribute": {"file": "other.xml", "select": "a", "attribute": "b"}}, "attribute.file"),
+    ({"attribute": {"file": "run.sumocfg", "select": "*", "attribute": "b"}}, "attribute.file"),
+    ({"attribute": {"file": NET, "select": "a", "attribute": "b"}}, "attribute.select"),
+    ({"attribute": {"file": NET, "select": "a[", "attribute": "b"}}, "attribute.select"),
+    ({"attribute": {"file": NET, "select": "/net", "attribute": "b"}}, "attribute.select"),
+    ({"attribute": {"file": NET, "select": "edge", "attribute": "xmlns"}}, "attribute.attribute"),
+    ({"attribute": {"file": NET, "select": "edge", "attribute": "file"}}, "attribute.attribute"),
+    ({"attribute": {"file": "tiny.add.xml", "select": "*", "attribute": "file"}}, "attribute.attribute"),
+    ({"attribute": {"file": NET, "select": GREEN, "attribute": "duration"}}, ""),
+    ({"attribute": {"file": NET, "select": ".//tlLogic/*[1]", "attribute": "duration"}}, "attribute"),
+]
+WRONG_EXPRESSIONS = [
+    {"option": "scale", "value": "cycle_s +"},
+    {"option": "step-length", "value": "nothing"},
+    {"attribute": {"file": NET, "select": "a", "attribute": "b"}, "value": "kind + teleport_s"},
 ]
 WRONG_VALUES: list[tuple[dict[str, Any], list[str]]] = [
     ({"cycle_s": 9}, ["parameters.cycle_s"]),
@@ -154,16 +165,21 @@ async def test_a_template_is_refused_by_the_field_that_is_wrong(api: Api) -> Non
         assert (refused.reason, refused.fields, changed) == ("FIELD_INVALID", [field], changed)
 
 
-async def test_a_binding_is_refused_by_its_field(api: Api) -> None:
+async def test_bindings_are_refused_by_their_fields_all_at_once(api: Api) -> None:
     digest = (await upload(api)).digest
-    others = [
-        {"attribute": {"file": NET, "select": ".//tlLogic/*[1]", "attribute": "duration"}, "value": "cycle_s"},
-        {"attribute": {"file": NET, "select": "tlLogic", "attribute": "type"}, "value": "kind"},
-        {"attribute": {"file": NET, "select": "tlLogic", "attribute": "offset"}, "value": "teleport_s"},
-    ]
-    for binding, field in WRONG_BINDINGS:
-        refused = await refusal(create(api, digest, bindings=[{"value": "cycle_s", **binding}, *others]))
-        assert (refused.reason, refused.fields, binding) == ("FIELD_INVALID", [field], binding)
+    bindings = [{"value": "cycle_s + teleport_s", **binding} for binding, _ in WRONG_BINDINGS]
+    wrong = [f"bindings[{index}].{part}" for index, (_, part) in enumerate(WRONG_BINDINGS) if part]
+    refused = await refusal(create(api, digest, bindings=bindings))
+    assert (refused.reason, refused.fields) == ("FIELD_INVALID", wrong)
+    refused = await refusal(create(api, digest, bindings=WRONG_EXPRESSIONS))
+    assert refused.fields == [*(f"bindings[{index}].value" for index in range(3)), "bindings[2].attribute.select"]
+    undefined = {"option": "scale", "value": "1 / (cycle_s - 30) + teleport_s"}
+    refused = await refusal(
+        create(api, digest, bindings=[undefined, {"option": "step-method.ballistic", "value": "kind"}])
+    )
+    assert refused.fields == ["parameters[0].default"]
+    pattern = {"attribute": {"file": NET, "select": "edge", "attribute": "<"}, "value": "cycle_s"}
+    assert (await refusal(create(api, digest, bindings=[pattern]))).fields == ["bindings[0].attribute.attribute"]
 
 
 async def test_a_template_of_no_scenario_is_none(api: Api) -> None:
@@ -202,6 +218,7 @@ async def test_a_filled_scenario_counts_with_what_is_new_in_it(api: Api) -> None
     await fill(api, cycle_s=41)
 
 
+@pytest.mark.slow
 async def test_a_template_keeps_its_scenario_which_may_be_off_the_list(broker: Broker, tmp_path: Path) -> None:
     async with running_api(tmp_path / "api", broker.url, of_store=AT_ONCE) as api:
         base = await upload(api)

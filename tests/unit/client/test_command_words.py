@@ -7,7 +7,7 @@ import typer
 from typer.testing import CliRunner
 
 from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint, CheckpointCause
-from milepost.cli.interventions import Wish, intervention_of, interventions_in
+from milepost.cli.interventions import Wish, intervention_of, interventions_in, planned_in
 from milepost.cli.main import app
 from milepost.cli.run import pace_of, plan_of
 from milepost.cli.run_view import RunView
@@ -60,6 +60,18 @@ def test_options_make_one_intervention_and_it_is_told_in_words(wish, words):
 def test_what_is_no_single_change_is_wrong_use(wish):
     with pytest.raises(typer.BadParameter):
         intervention_of(wish)
+
+
+def test_a_file_holds_what_is_planned_and_when(tmp_path):
+    plan, wrong = tmp_path / "plan.json", tmp_path / "wrong.json"
+    change = {"scale_demand": {"factor": 2}}
+    plan.write_text(json.dumps([{"at_time_s": 28800, "intervention": change}]))
+    wrong.write_text(json.dumps(change))
+
+    (planned,) = planned_in(plan)
+    assert (planned.at_time_s, planned.intervention.scale_demand.factor) == (28800, 2)
+    with pytest.raises(typer.BadParameter):
+        planned_in(wrong)
 
 
 def test_a_file_holds_one_intervention_or_a_list_in_proto3_json(tmp_path):

@@ -191,6 +191,7 @@ def test_a_limited_process_finds_what_would_be_found_here(net: Path) -> None:
     assert asyncio.run(find_places_limited(net, "n", targets)) == find_places(net, "n", targets)
 
 
+@pytest.mark.slow
 def test_a_path_that_takes_for_ever_ends_with_its_process(tmp_path: Path) -> None:
     place = tmp_path / "a.xml"
     place.write_text("<a>" * 30 + "<b/>" * 2000 + "</a>" * 30)

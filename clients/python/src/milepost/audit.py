@@ -15,6 +15,8 @@ _KINDS = (
     EventKind.EVENT_KIND_COMMAND_REQUESTED,
     EventKind.EVENT_KIND_COMMAND_APPLIED,
     EventKind.EVENT_KIND_COMMAND_REJECTED,
+    EventKind.EVENT_KIND_STUDY_CREATED,
+    EventKind.EVENT_KIND_STUDY_CANCEL_REQUESTED,
 )
 PENDING, DONE = "pending", "done"
 
@@ -26,11 +28,11 @@ class Deed:
     time: datetime
     tenant: str
     subject: str
-    """The session, or the scenario's digest."""
+    """The session, the scenario's digest, or `study-` and the study."""
     seq: int
     who: str
     what: str
-    """`create session`, `upload scenario`, or the command's name: `cancel`, `set_pace` …"""
+    """`create session`, `create study`, `upload scenario` …, or the command's name: `cancel`, `set_pace` …"""
     comment: str = ""
     outcome: str = DONE
     """`done`, `done at step 600`, `refused: why`, or `pending`."""
@@ -77,6 +79,12 @@ def _take(found: dict[tuple[str, str, str], Deed], stored: StoredEvent) -> None:
             created = event.session_created
             what = "fork session" if created.HasField("forked_from") else "create session"
             found[*log, ""] = Deed(time, *log, event.seq, created.subject, what, created.display_name)
+        case "study_created":
+            study = event.study_created
+            found[*log, ""] = Deed(time, *log, event.seq, study.subject, "create study", study.display_name)
+        case "study_cancel_requested":
+            wish = event.study_cancel_requested
+            found[*log, str(event.seq)] = Deed(time, *log, event.seq, wish.subject, "cancel study", wish.comment)
         case "command_requested":
             asked = event.command_requested
             what = asked.WhichOneof("verb") or "unknown"

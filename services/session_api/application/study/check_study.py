@@ -11,6 +11,10 @@ from session_api.application.study.run_values import KPI_CLASSES
 from session_api.domain.study.expressions import BadExpression
 from session_api.domain.study.objective import compile_constraint, compile_objective
 
+# Cells of a study: its log stays some ten megabytes, and so does what is folded of it.
+MAX_CELLS = 100_000
+# Interventions of one session, as its contract says.
+MAX_INTERVENTIONS = 2000
 _ANY_DIGEST = "0" * 64
 # Fields of the common spec that variants and seeds fill in, or that would only stand in the way.
 _NOT_COMMON: Final = ("scenario_digest", "seed", "start_paused", "pace")
@@ -18,7 +22,25 @@ _NOT_COMMON: Final = ("scenario_digest", "seed", "start_paused", "pace")
 
 def check_study(spec: StudySpec) -> list[FieldViolation]:
     """All of it, each by its field."""
-    return [*_variants(spec), *_objective(spec), *_session(spec.session)]
+    return [*_size(spec), *_variants(spec), *_objective(spec), *_session(spec.session)]
+
+
+def _size(spec: StudySpec) -> Iterator[FieldViolation]:
+    cells = len(spec.variants) * len(spec.seeds)
+    if cells > MAX_CELLS:
+        yield FieldViolation(
+            "spec.seeds",
+            f"{len(spec.variants)} variants on {len(spec.seeds)} seeds are {cells} cells, over {MAX_CELLS}",
+        )
+    planned: dict[str, int] = {"": len(spec.session.interventions)}
+    for index, variant in enumerate(spec.variants):
+        count = planned.get(variant.parent, 0) + len(variant.patch.interventions)
+        planned.setdefault(variant.name, count)
+        if count > MAX_INTERVENTIONS:
+            yield FieldViolation(
+                f"spec.variants[{index}].patch.interventions",
+                f"are {count} with those of its parents, over {MAX_INTERVENTIONS}",
+            )
 
 
 def _variants(spec: StudySpec) -> Iterator[FieldViolation]:

@@ -14,6 +14,7 @@ from runtime.blobs import Blobs
 from runtime.errors import CallRefused
 from session_api.application.admission import Admission
 from session_api.application.create_session import request_digest
+from session_api.application.refusals import field_invalid
 from session_api.application.study.plan_study import PlanStudy
 from session_api.application.study.run_studies import RunStudies
 from session_api.application.study.study_logs import StudyLogs, study_not_found
@@ -24,6 +25,8 @@ from session_log.writer import LostRace
 
 # A plan up to this size stands in the first event; a larger one is a blob.
 INLINE_PLAN_BYTES = 64 * 1024
+# Whoever runs a study or looks at it has its plan in memory.
+MAX_PLAN_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class CreateStudy:
         if known is not None and (there := await self._there(tenant, known, digest)) is not None:
             return there
         plan = await self.plan(tenant, request.spec, owner=subject)
+        if plan.ByteSize() > MAX_PLAN_BYTES:
+            raise field_invalid("spec.variants", f"are {plan.ByteSize()} bytes in all, over {MAX_PLAN_BYTES}")
         if request.validate_only:
             return Study(display_name=request.display_name, labels=request.labels, spec=plan.spec)
         await self.admission.require_room()

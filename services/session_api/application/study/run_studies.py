@@ -9,6 +9,7 @@ import nats.errors
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from runtime.blobs import BlobCorrupt, BlobMissing
 from runtime.errors import CallRefused
 from runtime.identity import acting_for
 from runtime.process import cancel
@@ -32,7 +33,7 @@ log = structlog.get_logger()
 _LOOK_S = 2.0
 # How long to wait before a study goes on that met something away, seconds.
 _AGAIN_S = 1.0
-_AWAY = (grpc.aio.AioRpcError, nats.errors.Error, SQLAlchemyError, TimeoutError, CallRefused)
+_AWAY = (grpc.aio.AioRpcError, nats.errors.Error, SQLAlchemyError, TimeoutError, CallRefused, BlobMissing, BlobCorrupt)
 
 _Key = tuple[str, str]
 

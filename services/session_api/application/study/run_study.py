@@ -97,7 +97,7 @@ class RunStudy:
         if self._out_of_time(study):
             open_ones = await self._cancel_sessions(study)
             return not open_ones and await self._complete(study, StudyEnd.STUDY_END_BUDGET)
-        if study.open_cells():
+        if study.open_cells:
             return await self._begin_cells(study)
         return await self._decide(study)
 
@@ -162,8 +162,8 @@ class RunStudy:
 
     async def _cancel_sessions(self, study: StudySoFar) -> bool:
         """Cancel all that may have been begun and are not over; whether there were any."""
-        names = [session_of(study, key) for key in study.open_cells()]
-        shared = {one for key in study.asked() if (one := study.warm_up(key)) is not None}
+        names = [session_of(study, key) for key in study.open_cells]
+        shared = {one for key in study.open_cells if (one := study.warm_up(key)) is not None}
         names += [warm_up_session(study, one) for one in shared if one not in study.warm_ups]
         ranking = await self.judge(self.tenant, study, over=True)
         names += [map_session(study, key) for key in wanted_map_runs(study, ranking)]

@@ -65,9 +65,10 @@ class StudyCells:
         names: dict[str, CellKey] = {}
         room = self._affordable(study, self.window.room())
         warm_ups = set(self._warm_ups.values())
-        waiting = {shared for key in study.open_cells() if (shared := study.warm_up(key))}
-        warm_ups |= waiting & study.warm_ups.keys()
-        for key in study.open_cells():
+        if study.plan.warm_up_groups:
+            waiting = {shared for key in study.open_cells if (shared := study.warm_up(key))}
+            warm_ups |= waiting & study.warm_ups.keys()
+        for key in study.open_cells:
             if len(requests) + len(forks) >= room:
                 break
             name = session_of(study, key)
@@ -100,11 +101,10 @@ class StudyCells:
 
     def _affordable(self, study: StudySoFar, room: int) -> int:
         budget = study.plan.spec.budget
-        sessions, simulated_s = study.spent()
         left = room
         if budget.sessions:
-            left = min(left, max(0, budget.sessions - sessions - len(self.window.under_way)))
-        if budget.simulated_hours and simulated_s >= budget.simulated_hours * 3600:
+            left = min(left, max(0, budget.sessions - study.sessions - len(self.window.under_way)))
+        if budget.simulated_hours and study.simulated_s >= budget.simulated_hours * 3600:
             left = 0
         self.out_of_budget = left < room and left == 0
         return left
@@ -113,7 +113,7 @@ class StudyCells:
         """Cells whose results are stored."""
         if study.plan.spec.design.no_cache:
             return []
-        wanted = [key for key in study.open_cells() if key not in self._looked_up][:_AT_ONCE]
+        wanted = [key for key in study.open_cells if key not in self._looked_up][:_AT_ONCE]
         if not wanted:
             return []
         found = await self.results.find(self.window.tenant, {run_key(study, key) for key in wanted})

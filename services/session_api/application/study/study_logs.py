@@ -24,8 +24,8 @@ from session_log.codec import BatchHeaders, LogMessage, events, log_of_study, re
 from session_log.reader import LogReader, UnknownSession
 from session_log.writer import LogWriter, Place, split
 
-# A plan of two thousand variants with a thousand interventions each is far below it.
-PLAN_MAX_BYTES = 256 * 1024 * 1024
+# More than a plan may be when it is made.
+PLAN_MAX_BYTES = 128 * 1024 * 1024
 # Folded studies that are kept in memory.
 _REMEMBERED = 32
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from milepost.study.v1.study_pb2 import CellState, Study, StudyProgress
+from milepost.study.v1.study_pb2 import Study, StudyProgress
 from session_api.application.study.cells import session_of
 from session_api.application.study.study_state import StudySoFar
 from session_api.gateways.study_sessions import StudySessions
@@ -18,7 +18,7 @@ class ShowStudy:
 
     async def __call__(self, tenant: str, study: StudySoFar, *, full: bool = False) -> Study:
         """The study; BASIC unless `full`."""
-        cells = [] if study.end_time else [session_of(study, key) for key in study.open_cells()]
+        cells = [] if study.end_time else [session_of(study, key) for key in study.open_cells]
         running = await self.sessions.count_running(tenant, cells) if cells else 0
         shown = study_resource(study, running=running)
         if full:
@@ -49,24 +49,20 @@ def study_resource(study: StudySoFar, *, running: int = 0, conditions: Sequence[
 
 
 def _progress(study: StudySoFar, running: int) -> StudyProgress:
-    asked = list(study.asked())
-    cells = [study.cells[key] for key in asked if key in study.cells]
-    failed = sum(cell.state == CellState.CELL_STATE_FAILED for cell in cells)
-    left = len(asked) - len(cells)
-    sessions, simulated_s = study.spent()
+    left = len(study.open_cells)
     progress = StudyProgress(
-        cells=len(asked),
-        done=len(cells) - failed,
-        cached=sum(cell.cached for cell in cells),
-        failed=failed,
+        cells=len(study.cells) + left,
+        done=len(study.cells) - study.failed,
+        cached=study.cached,
+        failed=study.failed,
         running=min(running, left),
         waiting=max(0, left - running),
         dropped_variants=len(study.dropped),
         rungs=len(study.rungs),
-        sessions=sessions,
-        simulated_s=simulated_s,
+        sessions=study.sessions,
+        simulated_s=study.simulated_s,
     )
-    simulated = len(cells) - progress.cached
+    simulated = len(study.cells) - study.cached
     if left and simulated and study.last_cell_time is not None:
         progress.eta_s = left * _seconds(study.create_time, study.last_cell_time) / simulated
     return progress

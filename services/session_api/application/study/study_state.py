@@ -1,6 +1,6 @@
 """A study as its log adds up: the fold that runner, ranking and answers share."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, KeysView
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ from milepost.study.v1.study_event_pb2 import (
     VariantDropped,
     WarmUpFinished,
 )
-from milepost.study.v1.study_pb2 import Cell, MapRun, ResolvedVariant, StudyPlan, StudyState
+from milepost.study.v1.study_pb2 import Cell, CellState, MapRun, ResolvedVariant, StudyPlan, StudyState
 from session_log.codec import TERMINAL_KINDS, event_kind
 from session_log.writer import Place
 
@@ -42,6 +42,15 @@ class StudySoFar:
     end_time: datetime | None = None
     last_cell_time: datetime | None = None
     """When the last cell was over."""
+    failed: int = 0
+    """Cells without a value."""
+    cached: int = 0
+    """Cells that are stored results."""
+    sessions: int = 0
+    """Sessions that are over, those of warm-ups included."""
+    simulated_s: float = 0.0
+    """Simulated time of them, s."""
+    _open: dict[CellKey, None] = field(default_factory=dict)
     _index: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -64,16 +73,10 @@ class StudySoFar:
             self._index = {one.name: index for index, one in enumerate(self.plan.variants)}
         return self._index[variant]
 
-    def asked(self) -> Iterator[CellKey]:
-        """The cells asked for so far, rung by rung, seed by seed: those of one seed can be compared at once."""
-        for rung in self.rungs:
-            gone = {index for index, dropped in self.dropped.items() if dropped.rung < rung.rung}
-            for seed in rung.seeds:
-                yield from ((index, seed) for index in range(len(self.plan.variants)) if index not in gone)
-
-    def open_cells(self) -> list[CellKey]:
-        """Those asked for that are not over."""
-        return [key for key in self.asked() if key not in self.cells]
+    @property
+    def open_cells(self) -> KeysView[CellKey]:
+        """Cells asked for that are not over, rung by rung, seed by seed: those of one seed can be compared at once."""
+        return self._open.keys()
 
     def warm_up(self, key: CellKey) -> tuple[int, int] | None:
         """Group and seed of the session that a cell begins with; None: it has none, or that failed."""
@@ -81,27 +84,25 @@ class StudySoFar:
         shared = (group, key[1])
         return None if not group or (shared in self.warm_ups and self.warm_ups[shared].failure) else shared
 
-    def spent(self) -> tuple[int, float]:
-        """Sessions that are over, and the simulated time of them, s."""
-        simulated = [cell for cell in self.cells.values() if not cell.cached]
-        warm = list(self.warm_ups.values())
-        total_s = sum(cell.simulated_s for cell in simulated) + sum(one.simulated_s for one in warm)
-        return len(simulated) + len(warm), total_s
-
     def apply(self, event: Event) -> None:
         """One more event of its log."""
         match event.WhichOneof("payload"):
             case "seeds_added":
                 self.rungs.append(event.seeds_added)
+                left = [index for index in range(len(self.plan.variants)) if index not in self.dropped]
+                self._open.update(dict.fromkeys((index, seed) for seed in event.seeds_added.seeds for index in left))
             case "cells_finished":
                 self.last_cell_time = event.record_time.ToDatetime(UTC)
                 for cell in event.cells_finished.cells:
-                    self.cells.setdefault((self.index(cell.variant), cell.seed), cell)
+                    self._finish((self.index(cell.variant), cell.seed), cell)
             case "variant_dropped":
                 self.dropped[self.index(event.variant_dropped.variant)] = event.variant_dropped
             case "warm_up_finished":
                 finished = event.warm_up_finished
-                self.warm_ups.setdefault((finished.group, finished.seed), finished)
+                if (finished.group, finished.seed) not in self.warm_ups:
+                    self.warm_ups[finished.group, finished.seed] = finished
+                    self.sessions += 1
+                    self.simulated_s += finished.simulated_s
             case "map_run_finished":
                 self.map_runs.append(event.map_run_finished.run)
             case "study_cancel_requested":
@@ -110,6 +111,16 @@ class StudySoFar:
                 self.completed = event.study_completed
         if event_kind(event) in TERMINAL_KINDS:
             self.end_time = event.record_time.ToDatetime(UTC)
+
+    def _finish(self, key: CellKey, cell: Cell) -> None:
+        if key in self.cells:
+            return
+        self.cells[key] = cell
+        self._open.pop(key, None)
+        self.failed += cell.state == CellState.CELL_STATE_FAILED
+        self.cached += cell.cached
+        self.sessions += not cell.cached
+        self.simulated_s += cell.simulated_s
 
 
 def decisions_in(events: Iterable[Event]) -> Iterator[tuple[int, str]]:

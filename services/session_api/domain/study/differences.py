@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit
 
 from session_api.domain.study.looks import looks
 from session_api.domain.study.model import Comparison, Direction, PairedDifference, Question
@@ -127,7 +126,7 @@ def _seeds(room: float, deviation: float, tail: float) -> int:
     # The half width falls as seeds are added.
     while many - few > 1:
         seeds = (few + many) // 2
-        if -stdtrit(seeds - 1, tail) * deviation / math.sqrt(seeds) < room:
+        if -_quantile(seeds - 1, tail) * deviation / math.sqrt(seeds) < room:
             many = seeds
         else:
             few = seeds
@@ -154,12 +153,12 @@ def _paired(found: Runs, other: int) -> _Paired:
 def _tail(paired: _Paired, mean: Floats) -> Floats:
     """Probability of a mean as high as this, or higher, where there is no difference; 1 below two seeds."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        tail = stdtr(paired.freedom, -mean / paired.error)
+        tail = _below(paired.freedom, -mean / paired.error)
     return np.where(mean == 0, 0.5, np.where(paired.seeds > 1, tail, 1.0))
 
 
 def _judged(question: Question, other: int, paired: _Paired, each_side: float | Floats, p_value: Floats) -> Differences:
-    half = np.where(paired.seeds > 1, -stdtrit(paired.freedom, each_side) * paired.error, np.inf)
+    half = np.where(paired.seeds > 1, -_quantile(paired.freedom, each_side) * paired.error, np.inf)
     return Differences(
         question.variants[other],
         paired.seeds,
@@ -169,3 +168,18 @@ def _judged(question: Question, other: int, paired: _Paired, each_side: float | 
         np.minimum(1.0, p_value),
         paired.equal,
     )
+
+
+def _below(freedom: Floats, t: Floats) -> Floats:
+    """Student's distribution function."""
+    # Only here: it takes longer to import than the rest of a service, and many never judge a study.
+    from scipy.special import stdtr  # noqa: PLC0415
+
+    return np.asarray(stdtr(freedom, t))
+
+
+def _quantile(freedom: Floats | int, probability: Floats | float) -> Floats:
+    """Its inverse."""
+    from scipy.special import stdtrit  # noqa: PLC0415
+
+    return np.asarray(stdtrit(freedom, probability))

@@ -190,4 +190,4 @@ def _more_seeds(found: Assessment, rivals: list[int]) -> int:
     assert found.to_leader is not None
     needed = seeds_needed(found.to_leader, rivals, found.question)
     there = int(found.to_leader.seeds[rivals].min())
-    return min(MOST_SEEDS, max(1, needed - there)) if needed else 0
+    return needed if needed in (0, MOST_SEEDS) else max(1, needed - there)

@@ -19,6 +19,8 @@ _MOST_ROUNDS = 50
 _SETTLED = 1e-12
 # KPIs come as whole numbers, or with the decimals SUMO writes.
 _STEPS = (1.0, 0.1, 0.01, 0.001)
+# What arithmetic leaves of a difference that is none, in steps.
+_DUST = 1e-10
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,10 @@ def _step(values: Floats) -> float:
     known = values[~np.isnan(values)]
     for step in _STEPS:
         multiples = known / step
-        if np.all(np.abs(multiples - np.round(multiples)) <= 1e-6):
+        whole = np.round(multiples)
+        near = np.abs(multiples - whole) <= 1e-13 * np.abs(multiples) + _DUST
+        # What is small in its unit is no multiple of 1 because it is nearly 0.
+        if near.all() and (whole.any() or not known.any()):
             return step
     return 0.0
 

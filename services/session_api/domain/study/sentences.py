@@ -14,10 +14,9 @@ _MOST_NAMES = 4
 
 def number(value: float, like: float) -> str:
     """A value with as many decimals as make sense beside something as large as `like`."""
-    if not math.isfinite(like) or like == 0:
+    if not 1e-4 < abs(like) < 1e6:
         return f"{value:.4g}"
-    decimals = max(0, 1 - math.floor(math.log10(abs(like))))
-    return f"{value:.{min(decimals, 9)}f}"
+    return f"{value:.{max(0, 1 - math.floor(math.log10(abs(like))))}f}"
 
 
 def names(all_names: Sequence[str]) -> str:

@@ -210,6 +210,22 @@ def test_one_variant_is_ranked_and_one_seed_decides_nothing() -> None:
     assert math.isnan(ranking.variants[0].probability_best)
 
 
+@pytest.mark.parametrize(
+    ("scale", "told"), [(1e-9, "v1 is the best of 2: 2e-09 lower"), (1, "2.00 lower"), (1e8, "2e+08 lower")]
+)
+def test_values_of_any_size_are_told_with_the_digits_that_are_known(scale, told) -> None:
+    asked = question(2, 4)
+    values = [[one * scale for one in row] for row in ([10, 11, 12, 13.1], [8, 9, 10.1, 11])]
+    assert told in rank(asked, results(asked, values)).answer
+
+
+def test_what_no_study_has_seeds_for_is_said_so() -> None:
+    asked = question(2, 4)
+    ranking = rank(asked, results(asked, [[30, 40, 30, 40.01], [40, 30, 40, 30]]))
+    assert ranking.more_seeds == 10_000
+    assert ranking.answer == "Not decided yet between v1 and v0: more than 10,000 more seeds needed."
+
+
 def test_a_value_that_is_no_number_is_a_failure() -> None:
     asked = question(2, 3)
     given_ = [*results(asked, [[1, 2, 3.5], [2, 3]]), Result("v1", 3, math.nan)]

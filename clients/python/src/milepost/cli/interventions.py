@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 from google.protobuf.json_format import ParseDict, ParseError
@@ -24,6 +24,9 @@ from milepost.intervention.v1.intervention_pb2 import (
     SetSpeedLimit,
     StopVehicle,
 )
+from milepost.session.v1.session_pb2 import PlannedIntervention
+
+_Form = TypeVar("_Form", Intervention, PlannedIntervention)
 
 # SUMO's ids may hold `=` and `:`; what can follow them here is known.
 _SIGNAL = re.compile(r"(?P<id>.+?)=(?P<what>program|phase|state):(?P<value>.+)")
@@ -66,9 +69,18 @@ def intervention_of(wish: Wish) -> Intervention:
 
 def interventions_in(path: Path) -> list[Intervention]:
     """Interventions of a file in proto3 JSON: one, or a list of them. Raises typer.BadParameter."""
+    return _messages_in(path, Intervention)
+
+
+def planned_in(path: Path) -> list[PlannedIntervention]:
+    """Interventions and their times (`at_time_s`, `intervention`), as `interventions_in`."""
+    return _messages_in(path, PlannedIntervention)
+
+
+def _messages_in(path: Path, form: type[_Form]) -> list[_Form]:
     try:
         read: Any = json.loads(path.read_text())
-        return [ParseDict(one, Intervention()) for one in (read if isinstance(read, list) else [read])]
+        return [ParseDict(one, form()) for one in (read if isinstance(read, list) else [read])]
     except (OSError, ValueError, ParseError) as wrong:
         raise typer.BadParameter(f"{path}: {wrong}") from None
 

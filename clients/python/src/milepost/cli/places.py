@@ -9,7 +9,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from milepost.cli.command import Target, console
-from milepost.cli.interventions import interventions_in
+from milepost.cli.interventions import interventions_in, planned_in
 from milepost.cli.json_form import form_of, json_line
 from milepost.cli.lifecycle import END, labels_of
 from milepost.cli.run import print_outcome
@@ -133,6 +133,12 @@ async def fork(
     intervene: Annotated[
         Path | None, typer.Option(help="Interventions at the fork: a JSON file with one or a list of them.")
     ] = None,
+    planned: Annotated[
+        Path | None,
+        typer.Option(
+            help="What is planned from the fork on, in place of what was: a JSON file with a list; [] is none."
+        ),
+    ] = None,
 ) -> None:
     """Begin a new session with this one's past: up to a checkpoint, a time or, with neither, now."""
     if checkpoint_id is not None and at is not None:
@@ -148,5 +154,7 @@ async def fork(
             labels=labels_of(label or []),
             end_time_s=end,
             interventions=interventions,
+            planned_interventions=[] if planned is None else planned_in(planned),
+            replan=planned is not None,
         )
     print_outcome(target, [session])

@@ -11,6 +11,7 @@ import typer
 
 from milepost.checkpoint.v1.checkpoint_pb2 import CheckpointPolicy, RecoveryPolicy
 from milepost.cli.command import Target, console, fail_line
+from milepost.cli.interventions import planned_in
 from milepost.cli.json_form import json_line
 from milepost.cli.progress import display, follow
 from milepost.cli.scheduling import MAX_SESSIONS, scheduling_of, seeds_of
@@ -18,6 +19,7 @@ from milepost.cli.tables import failure_lines, finding_line, results_table, stat
 from milepost.client import Milepost
 from milepost.scenario.v1.scenario_pb2 import SumoOption
 from milepost.session.v1.session_pb2 import (
+    EdgeData,
     Engine,
     PhaseKind,
     PlannedPhase,
@@ -131,6 +133,13 @@ async def run(
     plan: Annotated[
         str | None, typer.Option(metavar="PHASES", help="Phases, for example warm:600,measure:3000,cool:300.")
     ] = None,
+    planned: Annotated[
+        Path | None, typer.Option(help="Interventions at their times: a JSON file with one or a list of them.")
+    ] = None,
+    edge_data: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="S", help="Keep SUMO's edge data, by so many seconds; 0: of the whole run."),
+    ] = None,
     pace: Annotated[
         str | None, typer.Option(metavar="FACTOR", help="Simulated seconds per second from its begin on.")
     ] = None,
@@ -162,6 +171,8 @@ async def run(
         recovery=recovery_of(recovery),
         checkpoints=None if checkpoint_every is None else CheckpointPolicy(every_sim_s=checkpoint_every),
         plan=None if plan is None else plan_of(plan),
+        interventions=None if planned is None else planned_in(planned),
+        edge_data=None if edge_data is None else EdgeData(interval_s=edge_data),
         pace=0.0 if pace is None else pace_of(pace),
         start_paused=paused,
         scheduling=scheduling_of(pool=pool, work_class=class_, priority=priority),
