@@ -1,5 +1,6 @@
 """One stack and one city for all tests of this folder."""
 
+import gzip
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -8,6 +9,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from scenario.demo import demo_directory
 from stack import RunningStack, running_stack
 
 SLOTS = 8
@@ -52,3 +56,16 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Path:
         '<output><tripinfo-output value="trips.xml"/></output>\n</configuration>\n'
     )
     return folder
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def digest(stack: RunningStack) -> str:
+    """The bundled city's."""
+    return (await stack.client.scenarios.upload(demo_directory())).digest
+
+
+@pytest.fixture(scope="session")
+def streets() -> list[str]:
+    """Ids of streets of the bundled city."""
+    net = gzip.decompress(next(demo_directory().glob("*.net.xml.gz")).read_bytes()).decode()
+    return [part.split('"')[0] for part in net.split('<edge id="')[1:] if not part.startswith(":")]

@@ -1,16 +1,11 @@
 """A study from its request to its ranking, as a client sees it."""
 
-import gzip
-
 import pytest
-import pytest_asyncio
-from google.protobuf.struct_pb2 import Value
+from study_specs import BEGIN_S, END_S, SCALES, demand, refused, spec_of
 
 from milepost.event.v1.event_pb2 import Event
-from milepost.exceptions import MilepostError
 from milepost.intervention.v1.intervention_pb2 import Close, Intervention, Place
-from milepost.scenario.v1.scenario_pb2 import SumoOption
-from milepost.session.v1.session_pb2 import PhaseKind, PlannedIntervention, SessionSpec, SessionState
+from milepost.session.v1.session_pb2 import PlannedIntervention, SessionSpec, SessionState
 from milepost.study.v1.study_pb2 import (
     Budget,
     Cell,
@@ -31,50 +26,9 @@ from milepost.study.v1.study_pb2 import (
     Variant,
 )
 from milepost.study.v1.study_service_pb2 import CreateStudyRequest
-from scenario.demo import demo_directory
 from stack import RunningStack
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-# The bundled city begins at seven; three minutes of it are enough to tell demand apart.
-BEGIN_S = 25200.0
-END_S = BEGIN_S + 180.0
-# Less demand, fewer vehicles under way: their true order, best first.
-SCALES = ("0.4", "0.7", "1", "1.3")
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def digest(stack: RunningStack) -> str:
-    """The bundled city's."""
-    return (await stack.client.scenarios.upload(demo_directory())).digest
-
-
-@pytest.fixture(scope="session")
-def streets() -> list[str]:
-    """Ids of streets of the bundled city."""
-    net = gzip.decompress(next(demo_directory().glob("*.net.xml.gz")).read_bytes()).decode()
-    return [part.split('"')[0] for part in net.split('<edge id="')[1:] if not part.startswith(":")]
-
-
-def option(name: str, value: str) -> Patch:
-    return Patch(options=[SumoOption(name=name, value=value)])
-
-
-def demand(name: str, value: str) -> Variant:
-    return Variant(name=name, patch=option("scale", value))
-
-
-def spec_of(digest: str, *, seeds: range, design: Design | None = None, **fields: object) -> StudySpec:
-    """Four variants of known order; the baseline is the city as it is."""
-    return StudySpec(
-        base=StudyBase(scenario_digest=digest),
-        variants=[demand(f"x{scale}", scale) for scale in reversed(SCALES)],
-        seeds=list(seeds),
-        objective=Objective(expression="running + mean_time_loss_s", constraints=["teleports <= 1000"]),
-        design=design or Design(baseline="x1", map_seeds=0),
-        session=SessionSpec(end_time_s=END_S),
-        **fields,
-    )
 
 
 async def study_of(stack: RunningStack, spec: StudySpec) -> Study:
@@ -258,74 +212,6 @@ async def test_variants_that_differ_late_begin_with_one_session_and_come_out_the
     # The results are those of whole runs: another study takes them.
     spec.design.no_cache = False
     assert (await study_of(stack, spec)).progress.cached == 10
-
-
-async def refused(stack: RunningStack, spec: StudySpec, *fields: str) -> None:
-    with pytest.raises(MilepostError) as error:
-        await stack.client.studies.create(CreateStudyRequest(spec=spec))
-    assert {one.field for one in error.value.violations} >= set(fields), error.value
-
-
-def _number(value: float) -> Value:
-    return Value(number_value=value)
-
-
-WRONG = {
-    "an unknown KPI": (lambda s: setattr(s.objective, "expression", "mean_time_los_s"), "spec.objective.expression"),
-    "an objective of nothing": (lambda s: setattr(s.objective, "expression", "1 + 1"), "spec.objective.expression"),
-    "an objective that is never defined": (
-        lambda s: setattr(s.objective, "expression", "arrived / 0"),
-        "spec.objective.expression",
-    ),
-    "a constraint on nothing": (lambda s: s.objective.constraints.append("1 <= 2"), "spec.objective.constraints[1]"),
-    "no constraint": (lambda s: s.objective.constraints.append("arrived"), "spec.objective.constraints[1]"),
-    "zero seeds": (lambda s: s.ClearField("seeds"), "spec.seeds"),
-    "too many cells": (lambda s: s.seeds.extend(range(1000, 11000 - 3)), "spec.seeds"),
-    "a seed twice": (lambda s: s.seeds.append(1), "spec.seeds"),
-    "a name twice": (lambda s: s.variants.append(demand("x1", "2")), "spec.variants[4].name"),
-    "a variant that is its own parent": (lambda s: setattr(s.variants[1], "parent", "x1"), "spec.variants[1].parent"),
-    "an unknown parent": (lambda s: setattr(s.variants[1], "parent", "x9"), "spec.variants[1].parent"),
-    "an unknown baseline": (lambda s: setattr(s.design, "baseline", "x9"), "spec.design.baseline"),
-    "an unknown phase": (lambda s: setattr(s.objective, "phase", "rush"), "spec.objective.phase"),
-    "a phase after the end": (
-        lambda s: (
-            setattr(s.objective, "phase", "late"),
-            s.session.plan.add(name="late", kind=PhaseKind.PHASE_KIND_MEASURE, duration_s=3600),
-        ),
-        "spec.objective.phase",
-    ),
-    "an option that is not allowed": (
-        lambda s: s.variants[2].patch.options.add(name="remote-port", value="1"),
-        "spec.variants[2].patch.options",
-    ),
-    "a parameter without a template": (
-        lambda s: s.variants[0].patch.parameters["cycle_s"].CopyFrom(_number(60)),
-        "spec.variants[0].patch.parameters.cycle_s",
-    ),
-    "an edge that is not there": (
-        lambda s: s.variants[1].patch.interventions.add(
-            at_time_s=BEGIN_S + 60, intervention=Intervention(close=Close(place=Place(edge_ids=["nowhere"])))
-        ),
-        "spec.variants[1].patch.interventions[0].intervention.close.place.edge_ids[0]",
-    ),
-    "an intervention after the end": (
-        lambda s: s.session.interventions.add(
-            at_time_s=END_S, intervention=Intervention(close=Close(place=Place(edge_ids=["nowhere"])))
-        ),
-        "spec.session.interventions[0].at_time_s",
-    ),
-    "a seed for all": (lambda s: setattr(s.session, "seed", 3), "spec.session.seed"),
-    "an end before the begin": (lambda s: setattr(s.session, "end_time_s", 5), "spec.session.end_time_s"),
-}
-
-
-async def test_what_is_wrong_is_refused_by_its_field_before_anything_runs(stack: RunningStack, digest: str) -> None:
-    studies = len([one async for one in stack.client.studies.list()])
-    for change, field in WRONG.values():
-        spec = spec_of(digest, seeds=range(1, 4))
-        change(spec)
-        await refused(stack, spec, field)
-    assert len([one async for one in stack.client.studies.list()]) == studies
 
 
 @pytest.mark.slow

@@ -77,6 +77,10 @@ class Filler:
             path: [index for index in stored.places if stored.template.bindings[index].attribute.file == path]
             for path in copies
         }
+        # What has to be held against the rest of the scenario where it changes.
+        self._checked = [
+            (index, place) for index, places in stored.places.items() for place in places if place.needs_inspection
+        ]
         self._known: dict[tuple[str, tuple[Bound, ...]], NewFile] = {}
 
     def wrong_with(self, given: Mapping[str, Value]) -> list[Wrong]:
@@ -135,11 +139,7 @@ class Filler:
         return f"{template.name} {template.version}: {', '.join(told) or 'defaults'}"[:MAX_NAME_CHARS]
 
     def _needs_inspection(self, bound: Sequence[Bound]) -> bool:
-        return any(
-            place.needs_inspection and not BoundPlace(place, "", bound[index]).stands_there
-            for index, places in self._stored.places.items()
-            for place in places
-        )
+        return any(not BoundPlace(place, "", bound[index]).stands_there for index, place in self._checked)
 
 
 def options_of(

@@ -1,7 +1,8 @@
 """The tables of the session API.
 
-`sessions` and `outcomes` are projections of the logs and can be rebuilt from them; `requests` (idempotency keys),
-`scenarios`, `templates` and `quotas` are truths of their own and are backed up. `admissions` and `uploads` say what was
+`sessions`, `outcomes` and `studies` are projections of the logs and can be rebuilt from them; `results` only saves time;
+`requests` and `study_requests` (idempotency keys), `scenarios`, `templates` and `quotas` are truths of their own and are
+backed up. `admissions` and `uploads` say what was
 granted of quotas within the last minute and hour.
 """
 

@@ -14,11 +14,15 @@ from typing import Any
 import grpc
 import pytest
 import pytest_asyncio
+import tiny_templates
+from google.protobuf.struct_pb2 import Value
 from running_api import PATIENCE_S, Api, running_api
 
 from broker import Broker, running_broker
 from databases import KINDS, SQLITE, chosen, url_of
 from milepost.admin.v1 import admin_service_pb2 as admin
+from milepost.scenario.v1.template_service_pb2 import FillTemplateRequest
+from milepost.scenario.v1.template_service_pb2_grpc import TemplateServiceStub
 from milepost.session.v1 import session_service_pb2 as pb
 from milepost.session.v1.session_pb2 import SessionSpec
 from milepost.session.v1.session_service_pb2_grpc import SessionServiceStub
@@ -45,6 +49,12 @@ class Pair:
         self.process: asyncio.subprocess.Process | None = None
         self.other: Any = None
         self._channel: grpc.aio.Channel | None = None
+
+    @property
+    def templates(self) -> tuple[Any, Any]:
+        """Stubs of TemplateService."""
+        assert self._channel is not None
+        return self.api.templates, TemplateServiceStub(self._channel)
 
     @property
     def both(self) -> tuple[Any, Any]:
@@ -149,6 +159,21 @@ async def test_the_same_batch_at_both_makes_its_sessions_once(pair: Pair) -> Non
         assert ids[0] == ids[1]
         assert len(set(ids[0])) == 60
         assert "" not in ids[0]
+
+
+async def test_the_same_templates_and_scenarios_of_them_asked_of_both_are_there_once(pair: Pair) -> None:
+    asked = tiny_templates.request((await tiny_templates.upload(pair.api)).digest)
+    for number in range(5):
+        made = await asyncio.gather(*(stub.CreateTemplate(asked) for stub in pair.templates * 2))
+        assert {one.template.version for one in made} == {1}, number
+        asked.description = str(number)
+        made = await asyncio.gather(*(stub.CreateTemplate(asked) for stub in pair.templates * 2))
+        assert len({one.template.version for one in made}) == 1
+        filled = FillTemplateRequest(name="signal", parameters={"cycle_s": Value(number_value=31 + number)})
+        answers = await asyncio.gather(*(stub.FillTemplate(filled) for stub in pair.templates * 2))
+        assert len({one.scenario.digest for one in answers}) == 1
+        asked.name = f"signal-{number}"
+        asked.description = ""
 
 
 async def test_what_one_answered_the_other_knows(pair: Pair) -> None:

@@ -137,6 +137,7 @@ class StudyCells:
 
     async def _over(self, study: StudySoFar) -> list[Message]:
         """Events of sessions that have ended."""
+        self._forget_what_others_told(study)
         ended = await self.sessions.ended(self.window.tenant, self.window.under_way)
         told: list[Message] = []
         cells: list[Cell] = []
@@ -161,6 +162,17 @@ class StudyCells:
             self.window.under_way.discard(name)
         await self.results.put(self.window.tenant, kept)
         return [*([CellsFinished(cells=cells)] if cells else []), *told]
+
+    def _forget_what_others_told(self, study: StudySoFar) -> None:
+        """Sessions that another replica has told of."""
+        told = {(study.index(run.variant), run.seed) for run in study.map_runs}
+        over = [name for name, key in self._cells.items() if key in study.cells]
+        over += [name for name, shared in self._warm_ups.items() if shared in study.warm_ups]
+        over += [name for name, key in self._map_runs.items() if key in told]
+        for name in over:
+            for mine in (self._cells, self._warm_ups, self._map_runs):
+                mine.pop(name, None)
+        self.window.under_way.difference_update(over)
 
     def _lost(self, study: StudySoFar, lost: dict[str, str]) -> list[Message]:
         told: list[Message] = []
