@@ -142,7 +142,7 @@ def cell_row(cell: Cell) -> list[object]:
         cell.variant,
         cell.seed,
         enum_word(CellState.Name(cell.state), "CELL_STATE_"),
-        cell.value if done else "",
+        f"{cell.value:.12g}" if done else "",
         int(cell.cached),
         cell.session_id,
         " ".join(str(index) for index in cell.broken_constraints),
