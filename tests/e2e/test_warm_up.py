@@ -114,6 +114,7 @@ async def test_a_fork_of_a_session_that_ended_within_its_plan_goes_on_with_the_p
         assert fork.phases[1].kpis == whole.phases[1].kpis
 
 
+@pytest.mark.slow
 async def test_edge_data_is_an_artifact_and_changes_nothing_that_is_simulated(
     stack: RunningStack, endless: Path, tmp_path: Path
 ) -> None:

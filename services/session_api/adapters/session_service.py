@@ -102,6 +102,9 @@ class SessionServiceAdapter(SessionServiceServicer):
             show_deleted=request.show_deleted,
         )
         page = found[:size]
+        for session in page:
+            # A page of long plans would be larger than a message may be.
+            session.spec.ClearField("interventions")
         token = ""
         if len(found) > size:
             token = encode_token(page[-1].create_time.ToDatetime(UTC).replace(tzinfo=None), page[-1].session_id)

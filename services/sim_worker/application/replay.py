@@ -18,7 +18,7 @@ from sim_worker.application.plans import begin_from
 from sim_worker.application.prepare_scene import PrepareScene
 from sim_worker.application.session import Key
 from sim_worker.application.simulate import Limits
-from sim_worker.application.snapshots import Kept, Snapshots
+from sim_worker.application.snapshots import Kept, Snapshots, next_name
 from sim_worker.application.write_state import state_file_name
 from sim_worker.gateways.child_process import Child
 from sim_worker.gateways.zygote import Zygote
@@ -82,7 +82,7 @@ class Replay:
             (self._directory / folder).mkdir(parents=True, exist_ok=True)
         snapshot, limits = kept.snapshot, self.tools.limits.of(self.past.spec)
         child = await snapshot.wake(
-            self.plan, keep_as=f"{snapshot.snapshot_id}+", directory=self._directory, limits=limits
+            self.plan, keep_as=next_name(snapshot.snapshot_id), directory=self._directory, limits=limits
         )
         self._child = child
         if child.kept is not None:

@@ -9,7 +9,7 @@ from milepost.event.v1.event_pb2 import ForkPast, StartKind
 from session_log.past import NOTHING, Past
 from sim_worker.application.attempt_log import AttemptLog
 from sim_worker.application.prepare_scene import Scene
-from sim_worker.application.snapshots import Kept
+from sim_worker.application.snapshots import Kept, first_name
 
 Key = tuple[str, str]
 
@@ -74,7 +74,8 @@ class Start:
     @property
     def name(self) -> str:
         """Tells it from every other start of the session."""
-        source = (
-            self.kept.snapshot.snapshot_id if self.kept else self.checkpoint.checkpoint_id if self.checkpoint else ""
-        )
+        source = self.checkpoint.checkpoint_id if self.checkpoint else ""
+        if self.kept:
+            # One that sleeps in another's place is as good, or as bad.
+            source = first_name(self.kept.snapshot.snapshot_id)
         return f"{self.kind} {self.step} {source}"

@@ -29,7 +29,7 @@ from sim_worker.application.outcomes import Differed, Ended, Outcome, Rebased
 from sim_worker.application.plans import begin_from, plan_of
 from sim_worker.application.schedule import copy_every_steps, rebase_every_steps
 from sim_worker.application.session import Key, Session, Start
-from sim_worker.application.snapshots import Kept, Snapshots
+from sim_worker.application.snapshots import Kept, Snapshots, next_name
 from sim_worker.application.trace_attempt import TraceAttempt
 from sim_worker.domain.judge import Diverged
 from sim_worker.gateways.child_process import Child, ChildLimits
@@ -151,7 +151,7 @@ class Simulate:
             return await self._begin_from_end(session, start.parent, plan)
         kept, key = start.kept, start.parent or session.key
         # A copy that belongs to a checkpoint, or to another session, leaves one in its place.
-        keep_as = _next_name(kept) if start.parent or kept.checkpoint_id else ""
+        keep_as = next_name(kept.snapshot.snapshot_id) if start.parent or kept.checkpoint_id else ""
         session.started = kept.started
         child = await kept.snapshot.wake(
             plan, keep_as=keep_as, directory=session.directory if start.parent else None, limits=limits
@@ -167,7 +167,7 @@ class Simulate:
         try:
             child = await stay.kept.snapshot.wake(
                 plan,
-                keep_as=_next_name(stay.kept),
+                keep_as=next_name(stay.kept.snapshot.snapshot_id),
                 directory=session.directory,
                 limits=self.limits.of(session.past.spec),
             )
@@ -244,12 +244,6 @@ def _elsewhere(session: Session) -> Elsewhere | None:
 
 def _result_of(taken: asyncio.Task[Snapshot]) -> Snapshot | None:
     return None if taken.cancelled() or taken.exception() is not None else taken.result()
-
-
-def _next_name(kept: Kept) -> str:
-    """The name of the copy that takes the place of another."""
-    name, _, number = kept.snapshot.snapshot_id.partition("+")
-    return f"{name}+{int(number or 0) + 1}"
 
 
 def _leaf(group: BaseExceptionGroup[Diverged]) -> Diverged:

@@ -18,6 +18,17 @@ MAX_PER_SESSION = 4
 Key = tuple[str, str]
 
 
+def first_name(snapshot_id: str) -> str:
+    """The name of the copy that was there before all that took its place."""
+    return snapshot_id.partition("+")[0]
+
+
+def next_name(snapshot_id: str) -> str:
+    """The name of the copy that takes the place of another."""
+    _, _, number = snapshot_id.partition("+")
+    return f"{first_name(snapshot_id)}+{int(number or 0) + 1}"
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A copy and what it is of."""

@@ -197,6 +197,17 @@ async def test_a_fork_keeps_what_was_applied_of_a_plan_and_may_have_another_afte
 
     child = await forked(40)
     assert plan_of(child) == [(50, 5), (40, 4), (12, 1), (70, 7)]
+    assert (
+        len(
+            (
+                await api.sessions.GetSession(pb.GetSessionRequest(session_id=child.session_id))
+            ).session.spec.interventions
+        )
+        == 4
+    )
+    # A page of plans could be larger than any message.
+    listed = (await api.sessions.ListSessions(pb.ListSessionsRequest())).sessions
+    assert not any(session.spec.interventions for session in listed)
     past = await past_of(api, child)
     # At the very step of the fork its parent's journal comes before what the fork alone has planned.
     assert past.planned_length == 2

@@ -59,6 +59,7 @@ async def whole(stage: Rig) -> list[tuple[int, int, float, bytes]]:
     return [item for item in simulated(log) if item[1] > WARM_S]
 
 
+@pytest.mark.slow
 async def test_forks_from_the_end_wake_the_copy_one_by_one_and_together(stage: Rig, tmp_path: Path) -> None:
     async with stage.worker("w-linger", slots=4):
         expected = await whole(stage)
@@ -76,6 +77,7 @@ async def test_forks_from_the_end_wake_the_copy_one_by_one_and_together(stage: R
         assert (starts(log), simulated(log)) == (FROM_THE_ORIGIN, expected)
 
 
+@pytest.mark.slow
 async def test_a_terminated_session_leaves_a_copy_too(stage: Rig) -> None:
     async with stage.worker("w-linger-cut"):
         halt = CommandRequested(run_until=RunUntilCommand(sim_time_s=BEGIN_S + WARM_S))
@@ -88,6 +90,7 @@ async def test_a_terminated_session_leaves_a_copy_too(stage: Rig) -> None:
     assert (starts(log), simulated(log)) == (FROM_A_COPY, expected)
 
 
+@pytest.mark.slow
 async def test_copies_leave_after_their_time_by_number_and_with_their_worker(stage: Rig) -> None:
     async with stage.worker("w-linger-few", lingering_copies=2):
         short = await trunk(stage, linger_s=0.5)
@@ -103,6 +106,7 @@ async def test_copies_leave_after_their_time_by_number_and_with_their_worker(sta
         await at_rest(of)
 
 
+@pytest.mark.slow
 async def test_at_the_step_of_a_fork_its_plan_comes_behind_what_was_applied_by_hand(stage: Rig) -> None:
     at_fork = BEGIN_S + WARM_S
     first, third = (PlannedIntervention(at_time_s=at_fork, intervention=slow(speed)) for speed in (9.0, 4.0))

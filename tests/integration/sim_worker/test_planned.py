@@ -67,6 +67,7 @@ async def test_what_is_planned_is_what_is_applied_by_hand_at_that_step(stage: Ri
         assert (await verified(stage, session_id)).difference == ""
 
 
+@pytest.mark.slow
 async def test_a_killed_session_with_a_plan_equals_an_undisturbed_one(stage: Rig) -> None:
     async with stage.worker("w-planned-calm"):
         expected = simulated(await whole(stage, spec(*PLAN)))
@@ -100,6 +101,7 @@ async def test_a_refused_one_fails_the_session_and_is_named(stage: Rig) -> None:
     assert intervals(log)[-1] == 70
 
 
+@pytest.mark.slow
 async def test_times_before_the_begin_count_as_the_begin_and_equal_times_keep_their_order(stage: Rig) -> None:
     async with stage.worker("w-planned-begin"):
         early = await whole(stage, spec(planned(-BEGIN_S, 4.0)))
@@ -133,6 +135,7 @@ async def test_what_state_files_forget_of_a_plan_is_applied_again(
         assert simulated(log) == simulated(calm)
 
 
+@pytest.mark.slow
 async def test_the_state_at_the_step_of_a_plan_is_that_before_it(stage: Rig) -> None:
     async with stage.worker("w-planned-state"):
         plain = await whole(stage, spec())
