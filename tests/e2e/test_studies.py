@@ -85,6 +85,18 @@ async def test_stored_results_are_simulated_again_when_asked_for(stack: RunningS
 
 
 @pytest.mark.slow
+async def test_equal_variants_are_simulated_once(stack: RunningStack, digest: str) -> None:
+    spec = spec_of(digest, seeds=range(91, 93))
+    spec.variants.append(demand("x1 again", "1"))
+    study = await study_of(stack, spec)
+    assert (study.progress.done, study.progress.sessions, study.progress.cached) == (10, 8, 2)
+    cells = {(cell.variant, cell.seed): cell for cell in await cells_of(stack, study)}
+    for seed in spec.seeds:
+        assert cells["x1", seed].kpis == cells["x1 again", seed].kpis
+        assert {cells["x1", seed].cached, cells["x1 again", seed].cached} == {True, False}
+
+
+@pytest.mark.slow
 async def test_a_race_spends_its_seeds_on_those_that_may_still_win(stack: RunningStack, digest: str) -> None:
     racing = Design(racing=RacingDesign(first_seeds=2), baseline="x1", map_seeds=0)
     study = await study_of(stack, spec_of(digest, seeds=range(21, 37), design=racing))

@@ -1,6 +1,6 @@
 """The cells of a study: taken from stored results, begun as sessions, gathered when these are over."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 from google.protobuf.message import Message
@@ -72,7 +72,7 @@ class StudyCells:
             if len(requests) + len(forks) >= room:
                 break
             name = session_of(study, key)
-            if name in self.window.under_way:
+            if name in self.window.under_way or self._is_under_way(study, key, names):
                 continue
             shared = None if key in self._whole else study.warm_up(key)
             if shared is None:
@@ -152,6 +152,7 @@ class StudyCells:
                 if key in self._expected:
                     cell.cached_differs = _differs(self._expected.pop(key).session, session)
                 cells.append(cell)
+                cells += self._same(study, key, outcome)
             elif name in self._warm_ups:
                 told.append(_warm_up(self._warm_ups.pop(name), outcome))
             elif name in self._map_runs:
@@ -162,6 +163,21 @@ class StudyCells:
             self.window.under_way.discard(name)
         await self.results.put(self.window.tenant, kept)
         return [*([CellsFinished(cells=cells)] if cells else []), *told]
+
+    def _is_under_way(self, study: StudySoFar, key: CellKey, beginning: Container[str]) -> bool:
+        """Whether the very same run is simulated for another variant: it will be stored."""
+        if study.plan.spec.design.no_cache:
+            return False
+        others = (session_of(study, (index, key[1])) for index in study.twins(key[0]))
+        return any(name in beginning or name in self.window.under_way for name in others)
+
+    def _same(self, study: StudySoFar, key: CellKey, outcome: Outcome) -> list[Cell]:
+        """Cells of equal variants, which have waited for this run."""
+        if study.plan.spec.design.no_cache or outcome.failure:
+            return []
+        twins = [(index, key[1]) for index in study.twins(key[0])]
+        waiting = [it for it in twins if it in study.open_cells and session_of(study, it) not in self.window.under_way]
+        return [finished_cell(study, it, Outcome(outcome.session, cached=True)) for it in waiting]
 
     def _forget_what_others_told(self, study: StudySoFar) -> None:
         """Sessions that another replica has told of."""

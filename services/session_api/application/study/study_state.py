@@ -51,6 +51,7 @@ class StudySoFar:
     simulated_s: float = 0.0
     """Simulated time of them, s."""
     _open: dict[CellKey, None] = field(default_factory=dict)
+    _versions: dict[str, list[int]] = field(default_factory=dict)
     _index: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -72,6 +73,13 @@ class StudySoFar:
         if not self._index:
             self._index = {one.name: index for index, one in enumerate(self.plan.variants)}
         return self._index[variant]
+
+    def twins(self, index: int) -> list[int]:
+        """Other variants whose runs are the same, byte for byte."""
+        if not self._versions:
+            for other, variant in enumerate(self.plan.variants):
+                self._versions.setdefault(variant.version, []).append(other)
+        return [other for other in self._versions[self.plan.variants[index].version] if other != index]
 
     @property
     def open_cells(self) -> KeysView[CellKey]:
