@@ -75,6 +75,8 @@ class Copies:
                 break
         die_with(self._zygote_pid)
         if wake.directory:
+            # Another session from now on, for the kernel's scheduler too: it shares processors among such groups.
+            os.setsid()
             directory_fd = self._link.receive_descriptor()
             os.fchdir(directory_fd)
             os.close(directory_fd)

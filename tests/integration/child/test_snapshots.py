@@ -224,7 +224,7 @@ async def test_copies_that_stay_after_the_end_are_woken_in_turn_and_all_leave_wh
     # While it is woken the next one waits, and gets what was left in its place.
     waits = asyncio.create_task(lingering.take(key))
     later = the_plan()
-    later.end_time_s = END_S + 30
+    later.end_time_s, later.hold_at_step = END_S + 30, int(END_S) + 13
     woken = await stay.kept.snapshot.wake(
         later, keep_as="next", directory=city.lay_out("stays woken"), limits=ChildLimits()
     )
@@ -232,7 +232,13 @@ async def test_copies_that_stay_after_the_end_are_woken_in_turn_and_all_leave_wh
     assert not waits.done()
     lingering.give_back(key, stay, await woken.kept)
     assert (await waits).kept.snapshot.snapshot_id == "next"
-    assert (await to_the_end(woken)).finished is not None
+    heard = Run()
+    async with heard.listening_to(woken):
+        await heard.until("halted")
+        # Another session for the kernel, too: those that were woken do not share one's part of the processors.
+        assert os.getsid(woken.pid) == woken.pid
+        woken.kill()
+    await woken.exited()
     # Told to leave while it is taken, it leaves when it comes back.
     assert lingering.leave_all() == 1
     lingering.give_back(key, stay, None)
