@@ -37,8 +37,8 @@ async def test_recovery_is_exact_unless_told_otherwise(api: Api) -> None:
     ("spec", "field"),
     [
         ({"plan": [WARM_UP, WARM_UP]}, "spec.plan"),
-        ({"plan": [PlannedPhase(name="p", kind=PhaseKind.PHASE_KIND_MEASURE)]}, "spec.plan.duration_s"),
-        ({"milestones": [MilestoneRule()]}, "spec.milestones.rule"),
+        ({"plan": [PlannedPhase(name="p", kind=PhaseKind.PHASE_KIND_MEASURE)]}, "spec.plan[0].duration_s"),
+        ({"milestones": [MilestoneRule()]}, "spec.milestones[0].rule"),
         ({"checkpoints": CheckpointPolicy(every_sim_s=-1)}, "spec.checkpoints.every_sim_s"),
         ({"end_time_s": BEGIN_S}, "spec.end_time_s"),
         ({"recovery": RecoveryPolicy.RECOVERY_POLICY_REBASE}, "spec.checkpoints.every_sim_s"),

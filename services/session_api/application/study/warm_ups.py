@@ -43,8 +43,7 @@ def _can_share(spec: SessionSpec) -> bool:
         RecoveryPolicy.RECOVERY_POLICY_UNSPECIFIED,
         RecoveryPolicy.RECOVERY_POLICY_EXACT,
     )
-    # Edge data and the other outputs of a fork begin where its process was copied, and not at the begin.
-    return exact and spec.engine != Engine.ENGINE_TRACI and not spec.HasField("edge_data")
+    return exact and spec.engine != Engine.ENGINE_TRACI
 
 
 def _but_interventions(spec: SessionSpec) -> bytes:

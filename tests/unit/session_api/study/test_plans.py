@@ -11,7 +11,7 @@ from milepost.checkpoint.v1.checkpoint_pb2 import CheckpointPolicy, RecoveryPoli
 from milepost.intervention.v1.intervention_pb2 import Close, Intervention, Place
 from milepost.kpi.v1.kpi_pb2 import Kpis
 from milepost.scenario.v1.scenario_pb2 import ScenarioFile, Scene, SumoOption
-from milepost.session.v1.session_pb2 import EdgeData, Engine, Limits, PlannedIntervention, Scheduling, SessionSpec
+from milepost.session.v1.session_pb2 import Engine, Limits, PlannedIntervention, Scheduling, SessionSpec
 from milepost.study.v1.study_pb2 import Objective, Patch, Variant
 from session_api.application.study.cell_key import version_of
 from session_api.application.study.patches import merged_options, merged_patches
@@ -83,7 +83,6 @@ def test_what_differs_late_begins_together_up_to_the_first_difference() -> None:
             tuple(spec(closing(edge, 50), recovery=RecoveryPolicy.RECOVERY_POLICY_REBASE) for edge in "ab"),
             "its path leads over state files",
         ),
-        (tuple(spec(closing(edge, 50), edge_data=EdgeData()) for edge in "ab"), "outputs of a fork begin at the fork"),
     ],
 )
 def test_what_cannot_be_shared_is_not(specs: tuple[SessionSpec, ...], why: str) -> None:
