@@ -24,7 +24,6 @@ import milepost.scenario.v1.Scenario;
 import milepost.scenario.v1.ScenarioServiceGrpc;
 import milepost.scenario.v1.ScenarioServiceGrpc.ScenarioServiceBlockingV2Stub;
 import milepost.scenario.v1.TemplateServiceGrpc;
-import milepost.scenario.v1.TemplateServiceGrpc.TemplateServiceBlockingV2Stub;
 import milepost.scenario.v1.UploadHeader;
 import milepost.scenario.v1.UploadScenarioResponse;
 import milepost.session.v1.CreateDemoSessionRequest;
@@ -36,7 +35,6 @@ import milepost.session.v1.SessionServiceGrpc.SessionServiceBlockingV2Stub;
 import milepost.session.v1.SessionSpec;
 import milepost.session.v1.SessionView;
 import milepost.study.v1.StudyServiceGrpc;
-import milepost.study.v1.StudyServiceGrpc.StudyServiceBlockingV2Stub;
 
 /**
  * A client of a Milepost server; for any number of threads.
@@ -98,12 +96,12 @@ public final class Milepost implements AutoCloseable {
     }
 
     /** TemplateService: scenarios with parameters. */
-    public TemplateServiceBlockingV2Stub templates() {
+    public TemplateServiceGrpc.TemplateServiceBlockingV2Stub templates() {
         return TemplateServiceGrpc.newBlockingV2Stub(api).withInterceptors(proof);
     }
 
     /** StudyService: compares variants on many seeds. */
-    public StudyServiceBlockingV2Stub studies() {
+    public StudyServiceGrpc.StudyServiceBlockingV2Stub studies() {
         return StudyServiceGrpc.newBlockingV2Stub(api).withInterceptors(proof);
     }
 
@@ -167,11 +165,9 @@ public final class Milepost implements AutoCloseable {
 
     /** Creates a session of the bundled city and queues it. */
     public Session createDemo(int seed) {
-        CreateDemoSessionRequest request = CreateDemoSessionRequest.newBuilder()
-                .setRequestId(newRequestId())
-                .setSeed(seed)
-                .build();
-        return call(() -> sessions().createDemoSession(request)).getSession();
+        CreateDemoSessionRequest.Builder request =
+                CreateDemoSessionRequest.newBuilder().setRequestId(newRequestId()).setSeed(seed);
+        return call(() -> sessions().createDemoSession(request.build())).getSession();
     }
 
     /** Waits for the session's end, however long and however often it is suspended; the FULL session then. */
@@ -257,12 +253,9 @@ public final class Milepost implements AutoCloseable {
     }
 
     private Session full(String sessionId, long minSeq) {
-        GetSessionRequest request = GetSessionRequest.newBuilder()
-                .setSessionId(sessionId)
-                .setView(SessionView.SESSION_VIEW_FULL)
-                .setMinSeq(minSeq)
-                .build();
-        return call(() -> sessions().getSession(request)).getSession();
+        GetSessionRequest.Builder request =
+                GetSessionRequest.newBuilder().setSessionId(sessionId).setView(SessionView.SESSION_VIEW_FULL);
+        return call(() -> sessions().getSession(request.setMinSeq(minSeq).build())).getSession();
     }
 
     private static boolean hasEnded(Session session) {
