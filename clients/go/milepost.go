@@ -32,6 +32,7 @@ import (
 	eventv1 "milepost/event/v1"
 	scenariov1 "milepost/scenario/v1"
 	sessionv1 "milepost/session/v1"
+	studyv1 "milepost/study/v1"
 )
 
 const (
@@ -65,6 +66,10 @@ type Client struct {
 	Sessions sessionv1.SessionServiceClient
 	// Scenarios has those of a scenario; UploadScenario sends one.
 	Scenarios scenariov1.ScenarioServiceClient
+	// Templates has scenarios with parameters.
+	Templates scenariov1.TemplateServiceClient
+	// Studies compares variants on many seeds.
+	Studies studyv1.StudyServiceClient
 	// Events reads logs; Watch and WatchAll follow them over any number of connections.
 	Events eventv1.EventServiceClient
 	// Blobs has artifacts, by their digest.
@@ -125,6 +130,8 @@ func Connect(options Options) (*Client, error) {
 	return &Client{
 		Sessions:  sessionv1.NewSessionServiceClient(api),
 		Scenarios: scenariov1.NewScenarioServiceClient(api),
+		Templates: scenariov1.NewTemplateServiceClient(api),
+		Studies:   studyv1.NewStudyServiceClient(api),
 		Events:    eventv1.NewEventServiceClient(store),
 		Blobs:     blobv1.NewBlobServiceClient(store),
 		options:   options,

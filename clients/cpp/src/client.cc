@@ -117,6 +117,8 @@ Client::Client(std::string_view server, Options options) : options_(std::move(op
   auto store = open(options_.event_store.empty() ? beside(server) : options_.event_store, options_);
   sessions_ = session::v1::SessionService::NewStub(api);
   scenarios_ = scenario::v1::ScenarioService::NewStub(api);
+  templates_ = scenario::v1::TemplateService::NewStub(api);
+  studies_ = study::v1::StudyService::NewStub(api);
   events_ = event::v1::EventService::NewStub(store);
 }
 

@@ -18,11 +18,13 @@ use crate::error::Error;
 use crate::event::v1::event_service_client::EventServiceClient;
 use crate::event::v1::{EventKind, WatchEventsRequest};
 use crate::scenario::v1::scenario_service_client::ScenarioServiceClient;
+use crate::scenario::v1::template_service_client::TemplateServiceClient;
 use crate::scenario::v1::{Scenario, UploadHeader};
 use crate::session::v1::session_service_client::SessionServiceClient;
 use crate::session::v1::{
     CreateDemoSessionRequest, CreateSessionRequest, GetSessionRequest, Session, SessionSpec, SessionState, SessionView,
 };
+use crate::study::v1::study_service_client::StudyServiceClient;
 use crate::upload;
 use crate::watch::{Watch, WatchItem};
 
@@ -41,14 +43,18 @@ const WINDOW_BYTES: u32 = 1024 * 1024;
 pub type Sessions = SessionServiceClient<InterceptedService<Channel, Proof>>;
 /// ScenarioService: looks scenarios up; [`Milepost::upload`] uploads them.
 pub type Scenarios = ScenarioServiceClient<InterceptedService<Channel, Proof>>;
+/// TemplateService: scenarios with parameters.
+pub type Templates = TemplateServiceClient<InterceptedService<Channel, Proof>>;
+/// StudyService: compares variants on many seeds.
+pub type Studies = StudyServiceClient<InterceptedService<Channel, Proof>>;
 /// EventService: reads logs and asks about them; [`Milepost::watch`] follows one.
 pub type Events = EventServiceClient<InterceptedService<Channel, Proof>>;
 
 /// A client of a Milepost server. Clones share its connections.
 ///
-/// What a generated stub does well stays a stub: [`Milepost::sessions`], [`Milepost::scenarios`] and
-/// [`Milepost::events`], used within [`Milepost::call`]. The contracts name effect, precondition and errors of each
-/// call. To cancel a call or a watch, drop its future.
+/// What a generated stub does well stays a stub: [`Milepost::sessions`], [`Milepost::studies`],
+/// [`Milepost::scenarios`], [`Milepost::templates`] and [`Milepost::events`], used within [`Milepost::call`]. The
+/// contracts name effect, precondition and errors of each call. To cancel a call or a watch, drop its future.
 #[derive(Clone, Debug)]
 pub struct Milepost {
     api: Channel,
@@ -89,6 +95,18 @@ impl Milepost {
     /// ScenarioService: looks scenarios up.
     pub fn scenarios(&self) -> Scenarios {
         ScenarioServiceClient::with_interceptor(self.api.clone(), self.proof.clone())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// TemplateService: scenarios with parameters.
+    pub fn templates(&self) -> Templates {
+        TemplateServiceClient::with_interceptor(self.api.clone(), self.proof.clone())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// StudyService: compares variants on many seeds.
+    pub fn studies(&self) -> Studies {
+        StudyServiceClient::with_interceptor(self.api.clone(), self.proof.clone())
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 

@@ -22,7 +22,7 @@ mod contracts {
     tonic::include_proto!("contracts");
 }
 
-pub use client::{DEFAULT_SERVER, Events, Milepost, Scenarios, Sessions, new_request_id};
+pub use client::{DEFAULT_SERVER, Events, Milepost, Scenarios, Sessions, Studies, Templates, new_request_id};
 pub use connect_options::Options;
 pub use contracts::milepost::*;
 pub use error::{Error, LOG_GAP, SCENARIO_FILES, UNREACHABLE, Violation};

@@ -18,6 +18,7 @@ import {
 } from "./gen/milepost/event/v1/event_service_pb.js";
 import { ScenarioService } from "./gen/milepost/scenario/v1/scenario_service_pb.js";
 import type { Scenario } from "./gen/milepost/scenario/v1/scenario_pb.js";
+import { TemplateService } from "./gen/milepost/scenario/v1/template_service_pb.js";
 import { SessionState, type Session } from "./gen/milepost/session/v1/session_pb.js";
 import {
   SessionService,
@@ -25,6 +26,7 @@ import {
   type CreateSessionRequestSchema,
   type ListSessionsRequestSchema,
 } from "./gen/milepost/session/v1/session_service_pb.js";
+import { StudyService } from "./gen/milepost/study/v1/study_service_pb.js";
 import { parseNetwork, type Network } from "./network.js";
 import { upload, type ScenarioSource, type UploadOptions } from "./upload.js";
 import { watch, watchAll, type FollowOptions, type WatchItem, type WatchOptions, type WatchPatience } from "./watch.js";
@@ -71,6 +73,10 @@ export class Milepost {
   readonly sessions: Client<typeof SessionService>;
   /** Look up scenarios; `upload` is below. */
   readonly scenarios: Client<typeof ScenarioService>;
+  /** Scenarios with parameters. */
+  readonly templates: Client<typeof TemplateService>;
+  /** Compare variants on many seeds. */
+  readonly studies: Client<typeof StudyService>;
   /** Read logs, ask for KPIs, export; `watch` is below. */
   readonly events: Client<typeof EventService>;
   /** Files by content; `upload` and `download` are below. */
@@ -84,6 +90,8 @@ export class Milepost {
     const store = careful(platform.eventStore, retryForMs, token);
     this.sessions = createClient(SessionService, api);
     this.scenarios = createClient(ScenarioService, api);
+    this.templates = createClient(TemplateService, api);
+    this.studies = createClient(StudyService, api);
     this.events = createClient(EventService, store);
     this.blobs = createClient(BlobService, store);
   }

@@ -14,7 +14,9 @@
 #include "milepost/event/v1/event_service.grpc.pb.h"
 #include "milepost/options.h"
 #include "milepost/scenario/v1/scenario_service.grpc.pb.h"
+#include "milepost/scenario/v1/template_service.grpc.pb.h"
 #include "milepost/session/v1/session_service.grpc.pb.h"
+#include "milepost/study/v1/study_service.grpc.pb.h"
 #include "milepost/watch.h"
 
 namespace milepost {
@@ -33,8 +35,8 @@ class Client {
   /// Throws std::invalid_argument for an address that is none, std::runtime_error for a file that cannot be read.
   explicit Client(std::string_view server, Options options = Options::from_environment());
 
-  /// Makes any call of SessionService, ScenarioService or EventService, again while the server is away or several
-  /// writers met:
+  /// Makes any call of SessionService, StudyService, ScenarioService, TemplateService or EventService, again while the
+  /// server is away or several writers met:
   ///
   ///     client.call(&SessionService::Stub::SuspendSession, request);
   ///
@@ -87,6 +89,10 @@ class Client {
       return *sessions_;
     } else if constexpr (std::is_same_v<Stub, scenario::v1::ScenarioService::Stub>) {
       return *scenarios_;
+    } else if constexpr (std::is_same_v<Stub, scenario::v1::TemplateService::Stub>) {
+      return *templates_;
+    } else if constexpr (std::is_same_v<Stub, study::v1::StudyService::Stub>) {
+      return *studies_;
     } else {
       static_assert(std::is_same_v<Stub, event::v1::EventService::Stub>, "a service that clients have no use for");
       return *events_;
@@ -104,6 +110,8 @@ class Client {
   Options options_;
   std::unique_ptr<session::v1::SessionService::Stub> sessions_;
   std::unique_ptr<scenario::v1::ScenarioService::Stub> scenarios_;
+  std::unique_ptr<scenario::v1::TemplateService::Stub> templates_;
+  std::unique_ptr<study::v1::StudyService::Stub> studies_;
   std::unique_ptr<event::v1::EventService::Stub> events_;
 };
 

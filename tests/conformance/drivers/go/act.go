@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"io"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -12,6 +13,7 @@ import (
 	pb "conformance/build/conformancev1"
 	"milepost"
 	eventv1 "milepost/event/v1"
+	studyv1 "milepost/study/v1"
 )
 
 func cancelledAfter(ctx context.Context, after *durationpb.Duration) context.Context {
@@ -64,6 +66,10 @@ func act(ctx context.Context, client *milepost.Client, step *pb.Step, outcome *p
 	case *pb.Step_WatchAll:
 		seen, err := watchAll(ctx, client, action.WatchAll)
 		outcome.Result = &pb.Outcome_WatchAll{WatchAll: seen}
+		return err
+	case *pb.Step_WatchStudy:
+		last, err := watchStudy(ctx, client, action.WatchStudy)
+		outcome.Result = &pb.Outcome_WatchStudy{WatchStudy: last}
 		return err
 	case *pb.Step_Decode:
 		decoded, err := decode(action.Decode)
@@ -148,4 +154,25 @@ func watchAll(ctx context.Context, client *milepost.Client, wish *pb.WatchAll) (
 		}
 	}
 	return seen, nil
+}
+
+// watchStudy is the last message of a study's watch.
+func watchStudy(
+	ctx context.Context, client *milepost.Client, request *studyv1.WatchStudyRequest,
+) (*studyv1.WatchStudyResponse, error) {
+	stream, err := client.Studies.WatchStudy(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	var last *studyv1.WatchStudyResponse
+	for {
+		message, err := stream.Recv()
+		if err == io.EOF {
+			return last, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		last = message
+	}
 }

@@ -12,6 +12,7 @@ import (
 	eventv1 "milepost/event/v1"
 	scenariov1 "milepost/scenario/v1"
 	sessionv1 "milepost/session/v1"
+	studyv1 "milepost/study/v1"
 )
 
 type prepared func(context.Context) (proto.Message, error)
@@ -70,6 +71,12 @@ func callOf(client *milepost.Client, request proto.Message) prepared {
 		return with(scenarios.GetScenario, request)
 	case *scenariov1.ListScenariosRequest:
 		return with(scenarios.ListScenarios, request)
+	case *scenariov1.CreateTemplateRequest:
+		return with(client.Templates.CreateTemplate, request)
+	case *studyv1.CreateStudyRequest:
+		return with(client.Studies.CreateStudy, request)
+	case *studyv1.GetRankingRequest:
+		return with(client.Studies.GetRanking, request)
 	case *eventv1.ReadEventsRequest:
 		return with(events.ReadEvents, request)
 	case *eventv1.GetHeadRequest:

@@ -27,12 +27,16 @@ from milepost.event.v1.event_service_pb2_grpc import EventServiceStub
 from milepost.event.v1.frame_pb2 import Frame
 from milepost.exceptions import UNREACHABLE, MilepostError, Unavailable
 from milepost.scenario.v1.scenario_service_pb2_grpc import ScenarioServiceStub
+from milepost.scenario.v1.template_service_pb2_grpc import TemplateServiceStub
 from milepost.session.v1.session_service_pb2_grpc import SessionServiceStub
+from milepost.study.v1.study_service_pb2_grpc import StudyServiceStub
 
 _STUBS: dict[str, Any] = {
-    "milepost.session.v1": SessionServiceStub,
-    "milepost.scenario.v1": ScenarioServiceStub,
-    "milepost.event.v1": EventServiceStub,
+    "milepost/session/v1/session_service.proto": SessionServiceStub,
+    "milepost/study/v1/study_service.proto": StudyServiceStub,
+    "milepost/scenario/v1/scenario_service.proto": ScenarioServiceStub,
+    "milepost/scenario/v1/template_service.proto": TemplateServiceStub,
+    "milepost/event/v1/event_service.proto": EventServiceStub,
 }
 _CODES = {
     "InvalidArgument": grpc.StatusCode.INVALID_ARGUMENT,
@@ -95,6 +99,13 @@ class PythonDriver:
                 await watch(client, step.watch, outcome.watch)
             case "watch_all":
                 await watch_all(client, step.watch_all, outcome.watch_all)
+            case "watch_study":
+                request = step.watch_study
+                messages = client.studies.watch(
+                    request.study_id, after_seq=request.after_seq, with_ranking=request.with_ranking
+                )
+                async for message in messages:
+                    outcome.watch_study.CopyFrom(message)
             case "decode":
                 outcome.decode.CopyFrom(decode(step.decode))
             case str() as action:
@@ -104,10 +115,11 @@ class PythonDriver:
     async def _call(self, client: Milepost, action: str, step: pb.Step, deadline_s: float | None) -> Message:
         """A call of the contracts, as the client makes all of its own."""
         request = getattr(step, action)
-        package = request.DESCRIPTOR.file.package
-        connection: Connection = (client.events if package == "milepost.event.v1" else client.sessions)._connection
+        contract = request.DESCRIPTOR.file
+        events = contract.package == "milepost.event.v1"
+        connection: Connection = (client.events if events else client.sessions)._connection
         method = request.DESCRIPTOR.name.removesuffix("Request")
-        call: Callable[..., Awaitable[Message]] = getattr(_STUBS[package](connection.channel), method)
+        call: Callable[..., Awaitable[Message]] = getattr(_STUBS[contract.name](connection.channel), method)
         metadata = tuple(step.options.metadata.items())
         return await connection.call(lambda left_s: call(request, timeout=deadline_s or left_s, metadata=metadata))
 

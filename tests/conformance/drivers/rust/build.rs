@@ -9,7 +9,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut contracts = protox::compile(["milepost/conformance/v1/conformance.proto"], ROOTS)?;
     contracts.file.retain(|file| file.package() != "buf.validate");
     let mut making = tonic_prost_build::configure().build_client(false).build_server(false);
-    for package in ["checkpoint", "event", "intervention", "kpi", "options", "scenario", "session", "state"] {
+    for package in ["checkpoint", "event", "intervention", "kpi", "options", "scenario", "session", "state", "study"] {
         making = making.extern_path(format!(".milepost.{package}.v1"), format!("::milepost::{package}::v1"));
     }
     making.extern_path(".google.rpc", "::google_rpc").compile_fds(contracts)?;

@@ -2,7 +2,7 @@
 
 import { create } from "@bufbuild/protobuf";
 import type { Duration } from "@bufbuild/protobuf/wkt";
-import { errorFrom, EventSchema, type Milepost, type MilepostError } from "milepost";
+import { errorFrom, EventSchema, type Milepost, type MilepostError, type WatchStudyResponse } from "milepost";
 
 import {
   ErrorSchema,
@@ -76,10 +76,16 @@ async function result(step: Step, platform: Platform): Promise<Outcome["result"]
       }
       throw new Unsupported("a watch of all logs does not end");
     }
+    case "watchStudy": {
+      let last: WatchStudyResponse | undefined;
+      for await (const message of milepost.studies.watchStudy(action.value, bounded)) last = message;
+      return { case: "watchStudy", value: last! };
+    }
     case undefined:
       throw new Unsupported("an action of a later version");
     default: {
-      const service = [milepost.sessions, milepost.scenarios, milepost.events].find((it) => action.case in it);
+      const { sessions, studies, scenarios, templates, events } = milepost;
+      const service = [sessions, studies, scenarios, templates, events].find((it) => action.case in it);
       if (service === undefined) throw new Unsupported(`no call ${action.case}`);
       const verb = (service as never as Record<string, Verb>)[action.case]!;
       const value = await verb(action.value, { ...call, ...(deadlineMs !== undefined && { timeoutMs: deadlineMs }) });

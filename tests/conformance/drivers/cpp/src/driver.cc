@@ -20,6 +20,8 @@ namespace {
 namespace fs = std::filesystem;
 using Sessions = milepost::session::v1::SessionService::Stub;
 using Scenarios = milepost::scenario::v1::ScenarioService::Stub;
+using Templates = milepost::scenario::v1::TemplateService::Stub;
+using Studies = milepost::study::v1::StudyService::Stub;
 using Events = milepost::event::v1::EventService::Stub;
 
 /// The client that a step's options ask for.
@@ -71,6 +73,9 @@ void act(milepost::Client& client, const pb::Step& step, const milepost::Bounds&
     CALL(kExplainSession, explain_session, Sessions, ExplainSession)
     CALL(kGetScenario, get_scenario, Scenarios, GetScenario)
     CALL(kListScenarios, list_scenarios, Scenarios, ListScenarios)
+    CALL(kCreateTemplate, create_template, Templates, CreateTemplate)
+    CALL(kCreateStudy, create_study, Studies, CreateStudy)
+    CALL(kGetRanking, get_ranking, Studies, GetRanking)
     CALL(kReadEvents, read_events, Events, ReadEvents)
     CALL(kGetHead, get_head, Events, GetHead)
     CALL(kQueryMetrics, query_metrics, Events, QueryMetrics)
@@ -94,6 +99,9 @@ void act(milepost::Client& client, const pb::Step& step, const milepost::Bounds&
       return;
     case pb::Step::kWatchAll:
       *outcome.mutable_watch_all() = watch_all(client, step.watch_all());
+      return;
+    case pb::Step::kWatchStudy:
+      *outcome.mutable_watch_study() = watch_study(client, step.watch_study());
       return;
     case pb::Step::kDecode:
       *outcome.mutable_decode() = decode(step.decode());

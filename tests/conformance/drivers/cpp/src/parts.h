@@ -18,6 +18,10 @@ pb::Watched watch(milepost::Client& client, const pb::Watch& wish, const milepos
 /// Follows all logs until everything stored has been seen.
 pb::WatchedAll watch_all(milepost::Client& client, const pb::WatchAll& wish);
 
+/// Follows a study to its end; the last message.
+milepost::study::v1::WatchStudyResponse watch_study(milepost::Client& client,
+                                                    const milepost::study::v1::WatchStudyRequest& request);
+
 /// The client's error, as the runner reads it.
 pb::Error typed(const milepost::Error& error);
 

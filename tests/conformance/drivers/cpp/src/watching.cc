@@ -70,3 +70,17 @@ pb::WatchedAll watch_all(milepost::Client& client, const pb::WatchAll& wish) {
   }
   throw milepost::Error::from(stream->Finish());
 }
+
+milepost::study::v1::WatchStudyResponse watch_study(milepost::Client& client,
+                                                    const milepost::study::v1::WatchStudyRequest& request) {
+  grpc::ClientContext context;
+  client.prepare(context);
+  auto stream = client.stub<milepost::study::v1::StudyService::Stub>().WatchStudy(&context, request);
+  milepost::study::v1::WatchStudyResponse message;
+  while (stream->Read(&message)) {
+  }
+  if (grpc::Status status = stream->Finish(); !status.ok()) {
+    throw milepost::Error::from(status);
+  }
+  return message;
+}

@@ -99,6 +99,7 @@ async fn act(client: &Milepost, action: Action) -> Result<Done, Error> {
             Done::UploadScenario(client.upload_with(upload.path, header).await?)
         }
         Action::WatchAll(wish) => Done::WatchAll(watching::watch_all(client, wish).await?),
+        Action::WatchStudy(request) => Done::WatchStudy(watching::watch_study(client, request).await?),
         Action::Decode(wish) => decode(wish),
         action => call!(
             client,
@@ -127,6 +128,9 @@ async fn act(client: &Milepost, action: Action) -> Result<Done, Error> {
             ExplainSession sessions explain_session,
             GetScenario scenarios get_scenario,
             ListScenarios scenarios list_scenarios,
+            CreateTemplate templates create_template,
+            CreateStudy studies create_study,
+            GetRanking studies get_ranking,
             ReadEvents events read_events,
             GetHead events get_head,
             QueryMetrics events query_metrics,

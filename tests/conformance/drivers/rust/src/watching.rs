@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use milepost::event::v1::event::Payload;
+use milepost::study::v1::{WatchStudyRequest, WatchStudyResponse};
 use milepost::{Error, Milepost, WatchItem};
 use prost::encoding::decode_varint;
 use tokio::time::{sleep, timeout};
@@ -81,4 +82,14 @@ pub async fn watch_all(client: &Milepost, wish: pb::WatchAll) -> Result<pb::Watc
         }
     }
     Ok(seen)
+}
+
+/// The last message of a study's watch.
+pub async fn watch_study(client: &Milepost, request: WatchStudyRequest) -> Result<WatchStudyResponse, Error> {
+    let mut stream = client.call(async |one| one.studies().watch_study(request.clone()).await).await?;
+    let mut last = WatchStudyResponse::default();
+    while let Some(message) = stream.message().await? {
+        last = message;
+    }
+    Ok(last)
 }

@@ -23,6 +23,7 @@ import milepost.event.v1.WatchEventsRequest;
 import milepost.scenario.v1.Scenario;
 import milepost.scenario.v1.ScenarioServiceGrpc;
 import milepost.scenario.v1.ScenarioServiceGrpc.ScenarioServiceBlockingV2Stub;
+import milepost.scenario.v1.TemplateServiceGrpc;
 import milepost.scenario.v1.UploadHeader;
 import milepost.scenario.v1.UploadScenarioResponse;
 import milepost.session.v1.CreateDemoSessionRequest;
@@ -33,14 +34,15 @@ import milepost.session.v1.SessionServiceGrpc;
 import milepost.session.v1.SessionServiceGrpc.SessionServiceBlockingV2Stub;
 import milepost.session.v1.SessionSpec;
 import milepost.session.v1.SessionView;
+import milepost.study.v1.StudyServiceGrpc;
 
 /**
  * A client of a Milepost server; for any number of threads.
  *
- * <p>What a generated stub does well stays a stub: {@link #sessions}, {@link #scenarios} and {@link #events}, used
- * within {@link #call}, which tries again while that can help and throws {@link MilepostException}. The contracts in
- * {@code protos/} name effect, precondition and errors of each call. Deadlines and cancellation are gRPC's: run a call
- * in an {@link io.grpc.Context} that has them.
+ * <p>What a generated stub does well stays a stub: {@link #sessions}, {@link #studies}, {@link #scenarios}, {@link
+ * #templates} and {@link #events}, used within {@link #call}, which tries again while that can help and throws {@link
+ * MilepostException}. The contracts in {@code protos/} name effect, precondition and errors of each call. Deadlines and
+ * cancellation are gRPC's: run a call in an {@link io.grpc.Context} that has them.
  */
 public final class Milepost implements AutoCloseable {
     /** Where {@code milepost up} serves. */
@@ -91,6 +93,16 @@ public final class Milepost implements AutoCloseable {
     /** ScenarioService: looks scenarios up. {@link #upload} uploads them. */
     public ScenarioServiceBlockingV2Stub scenarios() {
         return ScenarioServiceGrpc.newBlockingV2Stub(api).withInterceptors(proof);
+    }
+
+    /** TemplateService: scenarios with parameters. */
+    public TemplateServiceGrpc.TemplateServiceBlockingV2Stub templates() {
+        return TemplateServiceGrpc.newBlockingV2Stub(api).withInterceptors(proof);
+    }
+
+    /** StudyService: compares variants on many seeds. */
+    public StudyServiceGrpc.StudyServiceBlockingV2Stub studies() {
+        return StudyServiceGrpc.newBlockingV2Stub(api).withInterceptors(proof);
     }
 
     /** EventService: reads logs and asks about them. {@link #watch} follows one. */
@@ -153,11 +165,9 @@ public final class Milepost implements AutoCloseable {
 
     /** Creates a session of the bundled city and queues it. */
     public Session createDemo(int seed) {
-        CreateDemoSessionRequest request = CreateDemoSessionRequest.newBuilder()
-                .setRequestId(newRequestId())
-                .setSeed(seed)
-                .build();
-        return call(() -> sessions().createDemoSession(request)).getSession();
+        CreateDemoSessionRequest.Builder request =
+                CreateDemoSessionRequest.newBuilder().setRequestId(newRequestId()).setSeed(seed);
+        return call(() -> sessions().createDemoSession(request.build())).getSession();
     }
 
     /** Waits for the session's end, however long and however often it is suspended; the FULL session then. */
@@ -243,12 +253,9 @@ public final class Milepost implements AutoCloseable {
     }
 
     private Session full(String sessionId, long minSeq) {
-        GetSessionRequest request = GetSessionRequest.newBuilder()
-                .setSessionId(sessionId)
-                .setView(SessionView.SESSION_VIEW_FULL)
-                .setMinSeq(minSeq)
-                .build();
-        return call(() -> sessions().getSession(request)).getSession();
+        GetSessionRequest.Builder request =
+                GetSessionRequest.newBuilder().setSessionId(sessionId).setView(SessionView.SESSION_VIEW_FULL);
+        return call(() -> sessions().getSession(request.setMinSeq(minSeq).build())).getSession();
     }
 
     private static boolean hasEnded(Session session) {

@@ -38,6 +38,8 @@ import milepost.event.v1.WatchEventsResponse;
 import milepost.scenario.v1.UploadHeader;
 import milepost.session.v1.CreateSessionRequest;
 import milepost.session.v1.Session;
+import milepost.study.v1.WatchStudyRequest;
+import milepost.study.v1.WatchStudyResponse;
 
 /** The driver of the Java client (conformance.proto says what a driver is). */
 final class Driver {
@@ -110,18 +112,21 @@ final class Driver {
                 outcome.setUploadScenario(client(step).upload(Path.of(upload.getPath()), header));
             }
             case WATCH -> watch(client(step), step.getWatch(), outcome.getWatchBuilder());
+            case WATCH_STUDY -> outcome.setWatchStudy(watchStudy(client(step), step.getWatchStudy()));
             case WATCH_ALL -> outcome.setWatchAll(watchAll(client(step), step.getWatchAll().getRequest()));
             default -> call(client(step), step, outcome);
         }
     }
 
-    /** A call of the contracts: its stub by the request's package, its method by the request's name. */
+    /** A call of the contracts: its stub by the request's file, its method by the request's name. */
     private static void call(Milepost client, Step step, Outcome.Builder outcome) {
         var field = Step.getDescriptor().findFieldByNumber(step.getActionCase().getNumber());
         Message request = (Message) step.getField(field);
-        Object stub = switch (request.getDescriptorForType().getFile().getPackage()) {
-            case "milepost.session.v1" -> client.sessions();
-            case "milepost.scenario.v1" -> client.scenarios();
+        Object stub = switch (request.getDescriptorForType().getFile().getName()) {
+            case "milepost/session/v1/session_service.proto" -> client.sessions();
+            case "milepost/study/v1/study_service.proto" -> client.studies();
+            case "milepost/scenario/v1/scenario_service.proto" -> client.scenarios();
+            case "milepost/scenario/v1/template_service.proto" -> client.templates();
             default -> client.events();
         };
         String name = request.getDescriptorForType().getName().replaceAll("Request$", "");
@@ -189,6 +194,17 @@ final class Driver {
             }
             stream.cancel("seen enough", null);
             return seen.build();
+        });
+    }
+
+    private static WatchStudyResponse watchStudy(Milepost client, WatchStudyRequest request) {
+        return client.call(() -> {
+            WatchStudyResponse last = null;
+            BlockingClientCall<?, WatchStudyResponse> stream = client.studies().watchStudy(request);
+            for (WatchStudyResponse message = stream.read(); message != null; message = stream.read()) {
+                last = message;
+            }
+            return last;
         });
     }
 
