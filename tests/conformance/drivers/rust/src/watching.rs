@@ -86,7 +86,8 @@ pub async fn watch_all(client: &Milepost, wish: pb::WatchAll) -> Result<pb::Watc
 
 /// The last message of a study's watch.
 pub async fn watch_study(client: &Milepost, request: WatchStudyRequest) -> Result<WatchStudyResponse, Error> {
-    let mut stream = client.call(async |one| one.studies().watch_study(request.clone()).await).await?;
+    // The stub alone: the deadline of a try would end the stream.
+    let mut stream = client.studies().watch_study(request).await?.into_inner();
     let mut last = WatchStudyResponse::default();
     while let Some(message) = stream.message().await? {
         last = message;

@@ -198,7 +198,8 @@ final class Driver {
     }
 
     private static WatchStudyResponse watchStudy(Milepost client, WatchStudyRequest request) {
-        return client.call(() -> {
+        // The deadline of a try is that of the stream.
+        return client.call(java.time.Duration.ofMinutes(5), () -> {
             WatchStudyResponse last = null;
             BlockingClientCall<?, WatchStudyResponse> stream = client.studies().watchStudy(request);
             for (WatchStudyResponse message = stream.read(); message != null; message = stream.read()) {
