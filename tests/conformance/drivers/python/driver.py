@@ -37,6 +37,7 @@ _STUBS: dict[str, Any] = {
     "milepost/scenario/v1/scenario_service.proto": ScenarioServiceStub,
     "milepost/scenario/v1/template_service.proto": TemplateServiceStub,
     "milepost/event/v1/event_service.proto": EventServiceStub,
+    "milepost/event/v1/metrics.proto": EventServiceStub,
 }
 _CODES = {
     "InvalidArgument": grpc.StatusCode.INVALID_ARGUMENT,
