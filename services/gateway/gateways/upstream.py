@@ -19,6 +19,7 @@ from milepost.event.v1 import event_service_pb2
 from milepost.options.v1 import options_pb2
 from milepost.scenario.v1 import scenario_service_pb2, template_service_pb2
 from milepost.session.v1 import session_service_pb2
+from milepost.study.v1 import study_service_pb2
 from runtime.grpc_server import MAX_MESSAGE_BYTES
 
 # How long a service may take to say whether it is well, seconds.
@@ -28,6 +29,7 @@ _SESSION_API = (
     session_service_pb2.DESCRIPTOR,
     scenario_service_pb2.DESCRIPTOR,
     template_service_pb2.DESCRIPTOR,
+    study_service_pb2.DESCRIPTOR,
 )
 _EVENT_STORE = (event_service_pb2.DESCRIPTOR, blob_service_pb2.DESCRIPTOR)
 _HEALTH = "/grpc.health.v1.Health/Check"
