@@ -41,7 +41,8 @@ async def measure() -> None:
     if not COLOGNE.is_dir():
         told(f"no scenarios at {SCENARIOS}", "left out: set MILEPOST_SCENARIOS")
         return
-    async with stack() as client:
+    # A process for each core, as the tool has; more of them on a core get in each other's way.
+    async with stack(slots=os.cpu_count()) as client:
         await _many_runs(client)
         await _warm_up(client)
 

@@ -19,6 +19,9 @@ from session_api.application.study.warm_ups import shared_warm_ups
 from session_api.application.task import check_spec, resolve_scene, with_defaults
 from session_api.application.variant_scenarios import Made, VariantScenario, VariantScenarios, Wanted
 
+# Steps per interval of a cell that says nothing: nobody watches thousands of them from ten seconds to ten seconds, and
+# each interval costs its digest and its event.
+INTERVAL_STEPS = 60
 # More of them would not fit into an error's trailers.
 MAX_VIOLATIONS = 20
 
@@ -104,6 +107,7 @@ def _session(spec: StudySpec, task: StudyTask, made: VariantScenario, patch: Mer
     del own.options[:]
     own.options.extend(merged)
     own.scenario_digest = made.digest
+    own.interval_steps = own.interval_steps or INTERVAL_STEPS
     own.scheduling.work_class = own.scheduling.work_class or WorkClass.WORK_CLASS_BATCH
     own.interventions.extend(patch.interventions)
     own.interventions.sort(key=lambda one: one.at_time_s)
