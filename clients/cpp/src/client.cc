@@ -47,8 +47,10 @@ std::string variable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-std::shared_ptr<grpc::Channel> open(const std::string& address, const Options& options) {
+/// `own`: over a connection that no other channel has.
+std::shared_ptr<grpc::Channel> open(const std::string& address, const Options& options, bool own = false) {
   grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, own);
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
   arguments.SetMaxSendMessageSize(kMaxMessageBytes);
   // A dead peer is noticed within 20 s of an open call; the servers permit a ping every 10 s.
@@ -113,8 +115,11 @@ Options Options::from_environment() {
 }
 
 Client::Client(std::string_view server, Options options) : options_(std::move(options)) {
+  if (options_.event_store.empty()) {
+    options_.event_store = beside(server);
+  }
   auto api = open(std::string(server), options_);
-  auto store = open(options_.event_store.empty() ? beside(server) : options_.event_store, options_);
+  auto store = open(options_.event_store, options_);
   sessions_ = session::v1::SessionService::NewStub(api);
   scenarios_ = scenario::v1::ScenarioService::NewStub(api);
   templates_ = scenario::v1::TemplateService::NewStub(api);
@@ -203,7 +208,10 @@ Watch Client::watch(const std::string& session_id) {
 }
 
 Watch Client::watch(event::v1::WatchEventsRequest request, const Bounds& bounds) {
-  return Watch(std::make_unique<Watch::State>(*events_, std::move(request), options_, bounds,
+  auto fresh = [options = options_] {
+    return event::v1::EventService::NewStub(open(options.event_store, options, true));
+  };
+  return Watch(std::make_unique<Watch::State>(*events_, fresh, std::move(request), options_, bounds,
                                               [this](grpc::ClientContext& context) { prepare(context); }));
 }
 

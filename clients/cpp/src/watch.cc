@@ -71,9 +71,10 @@ void WatchStream::OnDone(const grpc::Status& status) {
   changed_.notify_all();
 }
 
-Watch::State::State(event::v1::EventService::Stub& stub, event::v1::WatchEventsRequest request, const Options& options,
-                    const Bounds& bounds, std::function<void(grpc::ClientContext&)> prepare)
-    : stub_(stub),
+Watch::State::State(event::v1::EventService::Stub& stub, Fresh fresh, event::v1::WatchEventsRequest request,
+                    const Options& options, const Bounds& bounds, std::function<void(grpc::ClientContext&)> prepare)
+    : stub_(&stub),
+      fresh_(std::move(fresh)),
       request_(std::move(request)),
       silence_(options.silence),
       stop_(bounds.stop),
@@ -100,7 +101,7 @@ void Watch::State::receive() {
   if (!stream_) {
     connections_++;
     request_.set_after_seq(cursor_.seq());
-    stream_ = std::make_unique<WatchStream>(stub_, request_, prepare_);
+    stream_ = std::make_unique<WatchStream>(*stub_, request_, prepare_);
   }
   auto until = Clock::now() + silence_;
   auto limit = backoff_.limit();
@@ -125,6 +126,9 @@ void Watch::State::receive() {
         fail(deadline_exceeded());
       }
       stream_.reset();
+      // Over another connection: this one may be dead long before gRPC finds out.
+      own_ = fresh_();
+      stub_ = own_.get();
       backoff_.wait(Error(grpc::StatusCode::UNAVAILABLE, kUnreachable, "nothing was heard for too long"));
       return;
     case WatchStream::Heard::kEnd:

@@ -49,8 +49,11 @@ class WatchStream : public grpc::ClientReadReactor<event::v1::WatchEventsRespons
 
 class Watch::State {
  public:
-  State(event::v1::EventService::Stub& stub, event::v1::WatchEventsRequest request, const Options& options,
-        const Bounds& bounds, std::function<void(grpc::ClientContext&)> prepare);
+  /// A stub over a connection of its own.
+  using Fresh = std::function<std::unique_ptr<event::v1::EventService::Stub>()>;
+
+  State(event::v1::EventService::Stub& stub, Fresh fresh, event::v1::WatchEventsRequest request,
+        const Options& options, const Bounds& bounds, std::function<void(grpc::ClientContext&)> prepare);
 
   std::optional<WatchItem> next();
   int reconnects() const { return std::max(0, connections_ - 1); }
@@ -59,7 +62,10 @@ class Watch::State {
   void receive();
   [[noreturn]] void fail(const Error& error);
 
-  event::v1::EventService::Stub& stub_;
+  event::v1::EventService::Stub* stub_;
+  Fresh fresh_;
+  // After a silence: what all calls share may still be taken for alive.
+  std::unique_ptr<event::v1::EventService::Stub> own_;
   event::v1::WatchEventsRequest request_;
   std::chrono::milliseconds silence_;
   std::stop_token stop_;

@@ -23,6 +23,8 @@ from session_api.application.study.create_study import INLINE_PLAN_BYTES
 from session_api.gateways.tables import studies
 from session_api.main import MIGRATIONS
 
+pytestmark = pytest.mark.any_database
+
 
 def stub(api: Api) -> StudyServiceStub:
     return StudyServiceStub(api.channel)
