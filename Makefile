@@ -26,7 +26,7 @@ console: setup ## Build the console that the gateway serves to browsers (needs N
 	@$(BIN)/python clients/make.py typescript
 	@cd clients/typescript && npm run --silent console
 
-test: setup ## Run all tests; needs less than five minutes on two cores.
+test: setup ## Run all tests but the slow ones; about six minutes on two cores.
 	@$(BIN)/pytest
 
 slow: setup ## Run the tests that `make test` has no time for; three minutes more.

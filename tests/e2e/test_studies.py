@@ -150,6 +150,20 @@ async def test_a_budget_ends_a_study_and_stored_results_cost_nothing(stack: Runn
 
 
 @pytest.mark.slow
+async def test_simulated_and_wall_time_end_a_study_too(stack: RunningStack, digest: str) -> None:
+    spent = await study_of(stack, spec_of(digest, seeds=range(101, 121), budget=Budget(simulated_hours=0.1)))
+    assert spent.end == StudyEnd.STUDY_END_BUDGET
+    assert 0.1 * 3600 <= spent.progress.simulated_s < 80 * 180
+    spec = spec_of(digest, seeds=range(121, 141), budget=Budget(wall_time_s=2))
+    spec.session.end_time_s = BEGIN_S + 7200
+    late = await study_of(stack, spec)
+    assert (late.end, late.progress.failed) == (StudyEnd.STUDY_END_BUDGET, 0)
+    mine = [one async for one in stack.client.sessions.list() if one.labels.get("milepost.study") == late.study_id]
+    assert mine
+    assert all(one.HasField("end_time") for one in mine)
+
+
+@pytest.mark.slow
 async def test_a_cancelled_study_leaves_no_session_running(stack: RunningStack, digest: str) -> None:
     spec = spec_of(digest, seeds=range(51, 71))
     spec.session.end_time_s = BEGIN_S + 3600

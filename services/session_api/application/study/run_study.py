@@ -92,11 +92,12 @@ class RunStudy:
             return not await self._cancel_sessions(study) and await self._append(study, [StudyCancelled()])
         if not study.rungs:
             return await self._append(study, [self._next_rung(study, "the first")])
-        if finished := await self.cells.finished(study):
-            return await self._append(study, finished)
+        # Before anything is gathered: what is cancelled for this is no run that failed.
         if self._out_of_time(study):
             open_ones = await self._cancel_sessions(study)
             return not open_ones and await self._complete(study, StudyEnd.STUDY_END_BUDGET)
+        if finished := await self.cells.finished(study):
+            return await self._append(study, finished)
         if study.open_cells:
             return await self._begin_cells(study)
         return await self._decide(study)
