@@ -13,6 +13,7 @@ from event_store.adapters.event_service import EventServiceAdapter, add_event_se
 from event_store.application.chunks import Chunks
 from event_store.application.clean_up import CleanUp
 from event_store.application.collect_garbage import CollectGarbage
+from event_store.application.commit_pace import CommitPace
 from event_store.application.cut_runs import CutRuns
 from event_store.application.drop_deleted import DropDeleted
 from event_store.application.export_log import ExportLog
@@ -103,7 +104,9 @@ async def serve(settings: EventStoreSettings, lifetime: Lifetime) -> None:
         )
         add_BlobServiceServicer_to_server(BlobServiceAdapter(folder, keeping, settings.blob_max_bytes), server.server)
         add_StoreAdminServiceServicer_to_server(StoreAdminServiceAdapter(clean_up), server.server)
-        ingest = IngestInTurn(IngestLease(engine), Ingest(broker, appends, heads.wake))
+        ingest = IngestInTurn(
+            IngestLease(engine), Ingest(broker, appends, heads.wake, CommitPace(lambda: heads.watched))
+        )
         async with serving(server, SERVICES, grace_s=settings.drain_s), asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(_ingest(ingest, server), name="ingest"),

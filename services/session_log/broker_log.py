@@ -48,16 +48,27 @@ async def read_tail(js: JetStreamContext, tenant: str, session_id: str, *, after
 
 
 async def read_young(js: JetStreamContext, tenant: str, session_id: str) -> list[LogMessage]:
-    """The session's messages from the first on; none when the broker does not hold them all, or they are many."""
+    """The session's messages from the first to the one that is last now.
+
+    None when the broker does not hold them all, or they are many.
+    """
     name = subject(EventBatch, tenant=tenant, session=session_id)
     try:
         raw = await js.get_msg(_STREAM, subject=name)
     except (NotFoundError, *UNREACHABLE):
         return []
-    if _decode(raw).headers.first_seq > YOUNG_EVENTS:
+    last = _decode(raw)
+    if last.headers.first_seq > YOUNG_EVENTS:
         return []
-    messages = await read_tail(js, tenant, session_id, after_stream_seq=0)
-    return messages if messages and messages[0].headers.first_seq == 1 else []
+    messages: list[LogMessage] = []
+    position, seq = 0, 0
+    while seq + 1 < last.headers.first_seq:
+        raw_next = await _next(js, name, position)
+        if raw_next is None or (message := _decode(raw_next)).headers.first_seq != seq + 1:
+            return []
+        messages.append(message)
+        position, seq = message.stream_seq, message.last_seq
+    return [*messages, last]
 
 
 async def last_stream_seq(js: JetStreamContext, tenant: str, session_id: str) -> int:

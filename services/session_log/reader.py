@@ -40,6 +40,7 @@ log = structlog.get_logger()
 STORE_TIMEOUT_S = 5.0
 # How long to wait before the store is asked again, seconds.
 _RETRY_WAIT_S = 0.5
+_BEGIN = Place()
 
 LIFE_KINDS = (
     EventKind.EVENT_KIND_SESSION_CREATED,
@@ -148,10 +149,17 @@ class LogReader:
         known, _, _ = await self._read(tenant, session_id, PAST_KINDS)
         return known
 
-    async def read_study(self, tenant: str, log_id: str, *, after_seq: int = 0) -> tuple[list[Event], Place]:
-        """The events of a study's log after a place, and where it ends; raises as `read`."""
-        known, place, _ = await self._read(tenant, log_id, tuple(STUDY_KINDS), after_seq=after_seq)
-        return [event for event in known if event.seq > after_seq], place
+    async def read_study(self, tenant: str, log_id: str, *, after: Place = _BEGIN) -> tuple[list[Event], Place]:
+        """The events of a study's log after a place, and where it ends; raises as `read`.
+
+        From a place of which the stream's number is known the broker is asked first, and once when there is nothing.
+        """
+        if after.stream_seq:
+            tail = await read_tail(self._js, tenant, log_id, after_stream_seq=after.stream_seq)
+            if not tail or tail[0].headers.first_seq == after.seq + 1:
+                return _joined(log_id, [], after, tail)
+        known, place, _ = await self._read(tenant, log_id, tuple(STUDY_KINDS), after_seq=after.seq)
+        return [event for event in known if event.seq > after.seq], place
 
     async def gained(self, tenant: str, session_id: str, *, after_seq: int) -> bool:
         """Whether an interval stands in the log after `after_seq` (log.md R10). Raises as `read`."""

@@ -56,7 +56,7 @@ async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
     """Work until asked to stop."""
     sessions_folder = await asyncio.to_thread(_empty, settings.work_dir / "sessions")
     # Before any gRPC channel exists: see determinism.md on fork.
-    zygote = await Zygote.start()
+    zygote = await Zygote.start(settings.allocator)
     # No reconnect buffer, no echo: it appends to logs and listens on their subjects for others (log.md R3).
     broker = await connect(settings.nats_url, name=settings.worker_id, appends=True, echo=False)
     js = jetstream(broker)

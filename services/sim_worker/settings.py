@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from runtime.settings import ServiceSettings
+from sim_worker.gateways.allocator import DEFAULT
 
 # What one session of a small city needs, MiB; for the default number of slots.
 _SLOT_MIB = 512
@@ -55,5 +56,7 @@ class SimWorkerSettings(ServiceSettings):
     """Pod this worker runs in; where it is said, the pod's deletion cost follows the number of sessions."""
     idle_exit_s: float = Field(default=0.0, ge=0)
     """After how long without a session this worker ends by itself, as a job does, seconds; 0: never."""
+    allocator: str = DEFAULT
+    """Library that replaces malloc in simulations, by name or path; `libc`, and where it is not installed: none."""
     niceness: int = 5
     """Niceness of simulations: services stay answerable."""

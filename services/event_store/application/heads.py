@@ -119,6 +119,11 @@ class Heads:
         finally:
             self._followers.discard(kick)
 
+    @property
+    def watched(self) -> bool:
+        """Whether anybody watches any log here."""
+        return bool(self._watched)
+
     def watchers(self, key: Key) -> int:
         """How many watch a log here."""
         watched = self._watched.get(key)

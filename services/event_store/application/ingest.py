@@ -18,10 +18,11 @@ from nats.aio.client import Client
 from prometheus_client import Counter, Gauge
 from sqlalchemy.exc import SQLAlchemyError
 
+from event_store.application.commit_pace import CommitPace
 from event_store.application.trace_ingestion import trace_ingestion
 from event_store.gateways.batches import Place
 from event_store.gateways.event_appends import Committed, EventAppends, LogBroken
-from event_store.gateways.log_stream import StreamDoubt, StreamMessage, read_stream, stream_end
+from event_store.gateways.log_stream import BATCH_EVENTS, StreamDoubt, StreamMessage, read_stream, stream_end
 from milepost.dispatch.v1.dispatch_pb2 import CommittedNotice
 from runtime.broker import jetstream, subject
 from runtime.traces import TRACEPARENT
@@ -35,8 +36,6 @@ _position = Gauge("milepost_ingest_position", "Sequence number of the last messa
 
 # How long to wait before beginning again, seconds.
 RETRY_WAIT_S = 0.5
-# The least time from the begin of one transaction to the next, seconds.
-COMMIT_PERIOD_S = 0.04
 
 
 class EpochChanged(Exception):
@@ -50,8 +49,8 @@ class Ingest:
     broker: Client
     appends: EventAppends
     wake: Callable[[Sequence[Committed]], None]
+    pace: CommitPace = field(default_factory=CommitPace)
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
-    monotonic: Callable[[], float] = field(default=time.monotonic)
 
     async def __call__(self) -> None:
         """Run until cancelled. Raises EpochChanged and NotTheIngester; everything else is tried again."""
@@ -75,10 +74,9 @@ class Ingest:
             raise EpochChanged
         async with contextlib.aclosing(read_stream(self.broker, after=place.stream_seq)) as batches:
             async for messages in batches:
-                began = self.monotonic()
+                began = self.pace.monotonic()
                 place = await self._write(messages, place)
-                # Many sessions share a transaction; a single one, which appends every 50 ms, waits for nothing.
-                await asyncio.sleep(max(0.0, COMMIT_PERIOD_S - (self.monotonic() - began)))
+                await asyncio.sleep(self.pace.rest_s(began, more=_events(messages) >= BATCH_EVENTS))
 
     async def _write(self, messages: Sequence[StreamMessage], place: Place) -> Place:
         began_ns = time.time_ns()
@@ -112,3 +110,7 @@ class Ingest:
             expected_seq=failure.expected_seq,
             first_seq=failure.first_seq,
         )
+
+
+def _events(messages: Sequence[StreamMessage]) -> int:
+    return sum(len(item.message.batch.records) for item in messages if item.message is not None)

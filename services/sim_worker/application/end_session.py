@@ -25,6 +25,9 @@ from sim_worker.application.session import Session
 
 log = structlog.get_logger()
 
+# Artifacts that are told in one append with the end; each takes some hundred bytes.
+_WITH_THE_END = 50
+
 
 @dataclass(frozen=True, slots=True)
 class EndSession:
@@ -37,8 +40,11 @@ class EndSession:
         """Keep the artifacts, answer every open command with the terminal event (R18). Raises Fenced."""
         attempt = session.attempt
         stored = await self.keep_artifacts(session.directory)
-        await attempt.append([record(kept, step=ended.step, sim_time_s=ended.sim_time_s) for kept in stored])
-        await attempt.append_built(lambda life: _last_records(life, ended))
+        kept = [record(one, step=ended.step, sim_time_s=ended.sim_time_s) for one in stored]
+        # The last of them share the append of the end.
+        first, last = kept[:-_WITH_THE_END], kept[-_WITH_THE_END:]
+        await attempt.append(first)
+        await attempt.append_built(lambda life: [*last, *_last_records(life, ended)])
         log.info("session ended", session=attempt.session_id, end=type(ended.terminal).__name__)
 
     async def suspend(self, session: Session, command_id: str) -> None:

@@ -142,11 +142,13 @@ class Outbox:
                     await self._hurry.wait()
 
     async def flush(self) -> None:
-        """Append everything that waits now. Raises Fenced."""
+        """Append everything that waits now, and not what comes meanwhile: that gathers. Raises Fenced."""
         async with self._sending:
-            while self._pending:
+            waiting = len(self._pending)
+            while waiting > 0 and self._pending:
                 # Taken out first: an append goes through even when this call is cancelled meanwhile.
                 batch, self._pending = self._pending[:MAX_BATCH_RECORDS], self._pending[MAX_BATCH_RECORDS:]
+                waiting -= len(batch)
                 await self._attempt.append(batch)
                 steps = [item.step for item in batch if item.kind == _INTERVAL]
                 if steps:

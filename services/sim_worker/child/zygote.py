@@ -185,7 +185,15 @@ def _ready() -> ZygoteReady:
         libm_fingerprint=libm_fingerprint(),
         libsumo_missing=missing_packages(IMPORT_FAILURE),
         network_isolated=leave_network(),
+        allocator=_allocator(),
     )
+
+
+def _allocator() -> str:
+    """The library that was loaded first, if it was; the dynamic linker goes on without one that it cannot load."""
+    name = os.environ.get("LD_PRELOAD", "")
+    loaded = {Path(line.rsplit(" ", 1)[-1]).name for line in Path("/proc/self/maps").read_text().splitlines()}
+    return name if name and any(one.startswith(Path(name).name) for one in loaded) else ""
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from milepost.child.v1.child_pb2 import Plan, ToChild, ZygoteReady
+from sim_worker.gateways.allocator import DEFAULT
 from sim_worker.gateways.child_process import Child, ChildLimits
 from sim_worker.gateways.zygote_process import ZygoteFailed, ZygoteProcess
 
@@ -20,14 +21,17 @@ log = structlog.get_logger()
 class Zygote:
     """Launches children. Make it with `start`, before any gRPC channel exists."""
 
-    def __init__(self, process: ZygoteProcess) -> None:
+    def __init__(self, process: ZygoteProcess, allocator: str) -> None:
         self._process = process
+        self._allocator = allocator
         self._replacing = asyncio.Lock()
 
     @classmethod
-    async def start(cls) -> "Zygote":
-        """Returns when it can fork. Raises ZygoteFailed."""
-        return cls(await ZygoteProcess.start())
+    async def start(cls, allocator: str = DEFAULT) -> "Zygote":
+        """Returns when it can fork; `allocator` as in `allocator.preload`. Raises ZygoteFailed."""
+        zygote = cls(await ZygoteProcess.start(allocator), allocator)
+        log.info("zygote started", allocator=zygote.ready.allocator or "the C library's")
+        return zygote
 
     @property
     def ready(self) -> ZygoteReady:
@@ -45,7 +49,7 @@ class Zygote:
             if self._process.lost:
                 log.warning("zygote lost, starting another", pid=self._process.pid)
                 await self._process.close()
-                self._process = await ZygoteProcess.start()
+                self._process = await ZygoteProcess.start(self._allocator)
         child = await self._process.launch(directory, limits)
         await child.send(ToChild(plan=plan))
         return child

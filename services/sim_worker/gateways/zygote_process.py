@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from milepost.child.v1.child_pb2 import Adopt, FromZygote, Launch, SnapshotTaken, ToZygote, ZygoteReady
+from sim_worker.gateways.allocator import preload
 from sim_worker.gateways.child_process import Child, ChildLimits, open_streams
 from sim_worker.gateways.snapshot import Snapshot
 from sim_worker.gateways.supervised_process import ExitCause, SupervisedProcess, open_process
@@ -26,9 +27,10 @@ MEMORY_PERIOD_S: Final = 0.5
 _SEND_RETRY_S: Final = 0.01
 _PACKET_BYTES: Final = 64 * 1024
 
-# One code path of libm on every processor (sumo.md, "libm"); one thread, or a fork would copy a part of a process.
+# One code path of libm on every processor (sumo.md, "libm"), while what copies and compares memory may use all that
+# the processor has; one thread, or a fork would copy a part of a process.
 _ENVIRONMENT: Final = {
-    "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA",
+    "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-FMA,-FMA4",
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "LC_ALL": "C.UTF-8",
@@ -84,8 +86,9 @@ class ZygoteProcess:
         ]
 
     @classmethod
-    async def start(cls) -> "ZygoteProcess":
-        """Returns when it can fork. Raises ZygoteFailed."""
+    async def start(cls, allocator: str) -> "ZygoteProcess":
+        """Returns when it can fork; `allocator` as in `allocator.preload`. Raises ZygoteFailed."""
+        environment = {**_ENVIRONMENT, **await asyncio.to_thread(preload, allocator)}
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(0.0)
         with theirs:
@@ -93,7 +96,7 @@ class ZygoteProcess:
                 *(sys.executable, "-m", "sim_worker.child.zygote", str(theirs.fileno())),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
-                env=_ENVIRONMENT | {name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+                env=environment | {name: os.environ[name] for name in _PASSED_ON if name in os.environ},
             )
         try:
             async with asyncio.timeout(START_TIMEOUT_S):

@@ -28,7 +28,7 @@ SESSION_OPTIONS = (
 HEARD_WITHIN_S = 30.0
 FILE_SIZE_LIMIT_BYTES = 64 * 1024**2
 # What the zygote gives its children, for the bare binary.
-RESULT_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA"}
+RESULT_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-FMA,-FMA4"}
 
 TRAFFIC = """
 <routes>

@@ -13,6 +13,7 @@ from milepost.event.v1.event_pb2 import IntervalClosed
 from milepost.event.v1.frame_pb2 import Frame
 from milepost.kpi.v1.kpi_pb2 import Kpis
 from milepost.session.v1.session_pb2 import CompletionReason, Engine, KpiGoal, KpiName
+from sim_worker.gateways.allocator import LIBC
 from sim_worker.gateways.child_process import Child, ChildExit
 from sim_worker.gateways.sumo_log import last_words
 from sim_worker.gateways.zygote import Zygote
@@ -231,3 +232,19 @@ async def test_an_error_while_stepping_fails_where_it_happened(city: City, zygot
     assert len(heard.intervals) == 2
     # libsumo raises the words, the binary prints them.
     assert "'v'" in last_words(directory / "sumo.log").message + heard.failed.message
+
+
+async def test_the_allocator_changes_nothing(city: City, zygote: Zygote, engine: EngineKind) -> None:
+    if not zygote.ready.allocator:
+        pytest.skip("libtcmalloc_minimal is not installed")
+    plain = await Zygote.start(allocator=LIBC)
+    try:
+        assert plain.ready.allocator == ""
+        assert plain.ready.libm_fingerprint == zygote.ready.libm_fingerprint
+        what = plan(engine, end_time_s=90.0)
+        here = await run(zygote, city.lay_out(f"{engine} with another allocator"), what)
+        there = await run(plain, city.lay_out(f"{engine} with the allocator of the C library"), what)
+    finally:
+        await plain.close()
+    assert here.payloads == there.payloads
+    assert completed(here) == completed(there)

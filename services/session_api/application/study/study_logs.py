@@ -4,7 +4,7 @@ Whoever appends does so where its fold ends: of two writers the broker lets one 
 """
 
 import uuid
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,8 +28,28 @@ from session_log.writer import LogWriter, Place, split
 PLAN_MAX_BYTES = 128 * 1024 * 1024
 # Folded studies that are kept in memory.
 _REMEMBERED = 32
+# Their last events that are kept, for those who watch them.
+_RECENT_EVENTS = 500
 
 _Key = tuple[str, str]
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A folded study, and the last of its events."""
+
+    study: StudySoFar
+    recent: deque[Event] = field(default_factory=lambda: deque(maxlen=_RECENT_EVENTS))
+
+    def take(self, found: Sequence[Event], place: Place) -> None:
+        """What follows; another call may have brought it as far in the meantime."""
+        if place.seq <= self.study.place.seq:
+            return
+        for event in found:
+            if event.seq > self.study.place.seq:
+                self.study.apply(event)
+                self.recent.append(event)
+        self.study.place = place
 
 
 @dataclass(slots=True)
@@ -40,37 +60,45 @@ class StudyLogs:
     reader: LogReader
     blobs: Blobs
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
-    _folded: OrderedDict[_Key, StudySoFar] = field(default_factory=OrderedDict)
+    _kept: OrderedDict[_Key, _Kept] = field(default_factory=OrderedDict)
 
     async def read(self, tenant: str, study_id: str) -> StudySoFar:
         """The study up to now. Raises CallRefused(STUDY_NOT_FOUND); waits while neither broker nor store can tell."""
-        study, _ = await self.read_after(tenant, study_id)
-        return study
+        return (await self._level(tenant, study_id)).study
 
-    async def read_after(
-        self, tenant: str, study_id: str, *, after_seq: int | None = None
-    ) -> tuple[StudySoFar, list[Event]]:
-        """The study up to now, and its events after a seq; without one, none."""
+    async def read_after(self, tenant: str, study_id: str, *, after_seq: int) -> tuple[StudySoFar, list[Event]]:
+        """The study up to now, and its events after a seq; raises as `read`."""
+        kept = await self._level(tenant, study_id)
+        study, recent = kept.study, list(kept.recent)
+        if recent and recent[0].seq <= after_seq + 1:
+            return study, [event for event in recent if event.seq > after_seq]
+        if after_seq >= study.place.seq:
+            return study, []
+        found, _ = await self._read(tenant, study_id, Place(seq=after_seq))
+        return study, found
+
+    async def _level(self, tenant: str, study_id: str) -> _Kept:
         key = (tenant, study_id)
-        known = self._folded.get(key)
-        begin = known.place.seq if known else 0
-        if after_seq is not None:
-            begin = min(begin, after_seq)
-        try:
-            found, place = await self.reader.read_study(tenant, log_of_study(study_id), after_seq=begin)
-        except UnknownSession as unknown:
-            raise study_not_found(study_id) from unknown
-        if known is None:
+        kept = self._kept.get(key)
+        found, place = await self._read(tenant, study_id, kept.study.place if kept else Place())
+        if kept is None:
             if not found or not found[0].HasField("study_created"):
                 raise study_not_found(study_id)
-            known = await self._begin(study_id, found[0])
-        # Another call may have brought it further in the meantime.
-        known = self._folded.setdefault(key, known)
-        self._folded.move_to_end(key)
-        while len(self._folded) > _REMEMBERED:
-            self._folded.popitem(last=False)
-        self._take(known, found, place)
-        return known, [event for event in found if after_seq is not None and event.seq > after_seq]
+            # Another call may have read it in the meantime.
+            kept = self._kept.setdefault(key, _Kept(await self._begin(study_id, found[0])))
+        kept.take(found, place)
+        # It may have gone meanwhile, when many are read.
+        self._kept[key] = kept
+        self._kept.move_to_end(key)
+        while len(self._kept) > _REMEMBERED:
+            self._kept.popitem(last=False)
+        return kept
+
+    async def _read(self, tenant: str, study_id: str, after: Place) -> tuple[list[Event], Place]:
+        try:
+            return await self.reader.read_study(tenant, log_of_study(study_id), after=after)
+        except UnknownSession as unknown:
+            raise study_not_found(study_id) from unknown
 
     async def begin(self, tenant: str, study_id: str, created: StudyCreated) -> StudySoFar:
         """Append a study's first event. Raises LostRace when its log is there."""
@@ -84,8 +112,10 @@ class StudyLogs:
         """
         for batch in split([record(payload) for payload in payloads]):
             message = await self._append(tenant, study.study_id, study.place, batch)
-            log_id = log_of_study(study.study_id)
-            self._take(study, list(events(log_id, message)), study.place.after(message))
+            kept = self._kept.get((tenant, study.study_id))
+            if kept is None or kept.study is not study:
+                kept = _Kept(study)
+            kept.take(list(events(log_of_study(study.study_id), message)), study.place.after(message))
 
     async def _append(self, tenant: str, study_id: str, place: Place, records: Sequence[Record]) -> LogMessage:
         nonce, now = uuid.uuid4().hex, self.clock()
@@ -102,14 +132,6 @@ class StudyLogs:
         if created.plan_sha256:
             plan = StudyPlan.FromString(await self.blobs.get_bytes(created.plan_sha256, limit_bytes=PLAN_MAX_BYTES))
         return StudySoFar(study_id, _without_plan(created), plan, first.record_time.ToDatetime(UTC))
-
-    def _take(self, study: StudySoFar, found: Sequence[Event], place: Place) -> None:
-        if place.seq <= study.place.seq:
-            return
-        for event in found:
-            if event.seq > study.place.seq:
-                study.apply(event)
-        study.place = place
 
 
 def _without_plan(created: StudyCreated) -> StudyCreated:
