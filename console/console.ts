@@ -39,7 +39,7 @@ function markCurrent(): void {
 
 async function list(): Promise<void> {
   try {
-    const { sessions } = await milepost.sessions.listSessions({ pageSize: LISTED });
+    const { sessions } = await milepost.sessions.listSessions({ pageSize: LISTED, hideStudySessions: true });
     element("sessions").replaceChildren(...sessions.map(entry));
     element("no-sessions").hidden = sessions.length > 0;
     markCurrent();

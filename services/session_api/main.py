@@ -164,9 +164,10 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
             measuring = tasks.create_task(MeasureSessions(SessionCounts(engine), fleet)(), name="measure")
             holder = tasks.create_task(templates.hold(), name="hold-scenarios")
             runner = tasks.create_task(studies.run(), name="studies")
+            dropper = tasks.create_task(studies.drop(), name="drop-studies")
             lifetime.ready(server.address)
             await lifetime.stop.wait()
-            await cancel(feed, reconciler, reaper, measuring, holder, runner)
+            await cancel(feed, reconciler, reaper, measuring, holder, runner, dropper)
     await disconnect(broker)
 
 

@@ -14,9 +14,12 @@ from session_api.application.places import Places
 from session_api.application.study.cancel_study import CancelStudy
 from session_api.application.study.check_interventions import CheckInterventions
 from session_api.application.study.create_study import CreateStudy
+from session_api.application.study.delete_study import DeleteStudy
+from session_api.application.study.drop_studies import DropStudies
 from session_api.application.study.judge import Judge
 from session_api.application.study.plan_study import PlanStudy
 from session_api.application.study.run_studies import RunStudies
+from session_api.application.study.shown_studies import ShownStudies
 from session_api.application.study.study_base import FindBase
 from session_api.application.study.study_logs import StudyLogs
 from session_api.application.study.study_resource import ShowStudy
@@ -37,8 +40,10 @@ class StudyRooms:
 
     create: CreateStudy
     cancel: CancelStudy
+    delete: DeleteStudy
     watch: WatchStudy
     run: RunStudies
+    drop: DropStudies
 
     @classmethod
     def of(
@@ -79,15 +84,25 @@ class StudyRooms:
             CheckInterventions(blobs),
             pool,
         )
+        shown = ShownStudies(logs)
         return cls(
-            CreateStudy(plan, logs, studies, blobs, Admission(js), run),
-            CancelStudy(logs, studies, show, run),
-            WatchStudy(logs, show, judge, stop),
+            CreateStudy(plan, shown, studies, blobs, Admission(js), run),
+            CancelStudy(shown, studies, show, run),
+            DeleteStudy(shown, studies),
+            WatchStudy(shown, show, judge, stop),
             run,
+            DropStudies(logs, studies, study_sessions, verbs.delete),
         )
 
     def adapter(self) -> StudyServiceAdapter:
         """The service."""
         return StudyServiceAdapter(
-            self.create, self.cancel, self.watch, self.run.logs, self.watch.show, self.run.judge, self.run.studies
+            self.create,
+            self.cancel,
+            self.watch,
+            self.delete,
+            self.watch.shown,
+            self.watch.show,
+            self.run.judge,
+            self.run.studies,
         )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import delete, insert, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -24,7 +25,7 @@ from milepost.event.v1.event_pb2 import (
     SessionUpdated,
 )
 from milepost.event.v1.record_pb2 import Record
-from milepost.study.v1.study_event_pb2 import StudyCreated
+from milepost.study.v1.study_event_pb2 import StudyCreated, StudyDeleted
 
 SCENARIO = "scenario"
 """Name of a reference to a scenario's manifest: it keeps the files of the manifest, too."""
@@ -40,6 +41,7 @@ NOTED_KINDS = frozenset(
         EventKind.EVENT_KIND_SESSION_DELETED,
         EventKind.EVENT_KIND_SESSION_UNDELETED,
         EventKind.EVENT_KIND_STUDY_CREATED,
+        EventKind.EVENT_KIND_STUDY_DELETED,
     }
 )
 """Kinds whose events name blobs, or let a log go."""
@@ -115,8 +117,9 @@ def _take(notes: _Notes, event: Noted) -> None:
             notes.dropped.add((event.log_key, name))
             notes.named = {key: None for key in notes.named if (key[0], key[2]) != (event.log_key, name)}
         case EventKind.EVENT_KIND_SESSION_DELETED:
-            purge_time = SessionDeleted.FromString(event.payload).purge_time.ToDatetime(UTC)
-            notes.purge_us[event.log_key] = round(purge_time.timestamp() * 1_000_000)
+            notes.purge_us[event.log_key] = _microseconds(SessionDeleted.FromString(event.payload).purge_time)
+        case EventKind.EVENT_KIND_STUDY_DELETED:
+            notes.purge_us[event.log_key] = _microseconds(StudyDeleted.FromString(event.payload).purge_time)
         case EventKind.EVENT_KIND_SESSION_UNDELETED:
             notes.purge_us[event.log_key] = None
         case _:
@@ -141,6 +144,10 @@ async def _write(connection: AsyncConnection, notes: _Notes) -> None:
         due = [{"log_key": key, "purge_us": us, "stage": 0} for key, us in notes.purge_us.items() if us is not None]
         if due:
             await connection.execute(insert(deletions), due)
+
+
+def _microseconds(time: Timestamp) -> int:
+    return round(time.ToDatetime(UTC).timestamp() * 1_000_000)
 
 
 def _checkpoint(checkpoint_id: str) -> str:

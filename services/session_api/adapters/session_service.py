@@ -94,13 +94,8 @@ class SessionServiceAdapter(SessionServiceServicer):
     async def ListSessions(self, request: pb.ListSessionsRequest, context: Context) -> pb.ListSessionsResponse:
         """See the proto."""
         size = request.page_size or DEFAULT_PAGE_SIZE
-        found = await self.sessions.page(
-            caller().tenant,
-            size=size + 1,
-            after=decode_token(request.page_token),
-            states=request.states,
-            show_deleted=request.show_deleted,
-        )
+        after = decode_token(request.page_token)
+        found = await self.sessions.page(caller().tenant, size=size + 1, after=after, wanted=request)
         page = found[:size]
         for session in page:
             # A page of long plans would be larger than a message may be.

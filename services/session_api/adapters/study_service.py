@@ -15,8 +15,9 @@ from runtime.identity import caller
 from session_api.adapters.paging import DEFAULT_PAGE_SIZE, decode_token, encode_token
 from session_api.application.study.cancel_study import CancelStudy
 from session_api.application.study.create_study import CreateStudy
+from session_api.application.study.delete_study import DeleteStudy
 from session_api.application.study.judge import Judge
-from session_api.application.study.study_logs import StudyLogs
+from session_api.application.study.shown_studies import ShownStudies
 from session_api.application.study.study_resource import ShowStudy
 from session_api.application.study.watch_study import WatchStudy
 from session_api.gateways.studies_sql import Studies
@@ -33,7 +34,8 @@ class StudyServiceAdapter(StudyServiceServicer):
     create: CreateStudy
     cancel: CancelStudy
     watch: WatchStudy
-    logs: StudyLogs
+    delete: DeleteStudy
+    shown: ShownStudies
     show: ShowStudy
     judge: Judge
     studies: Studies
@@ -46,7 +48,7 @@ class StudyServiceAdapter(StudyServiceServicer):
     async def GetStudy(self, request: pb.GetStudyRequest, context: Context) -> pb.GetStudyResponse:
         """See the proto."""
         tenant = caller().tenant
-        study = await self.logs.read(tenant, request.study_id)
+        study = await self.shown.read(tenant, request.study_id)
         shown = await self.show(tenant, study, full=request.view == pb.STUDY_VIEW_FULL)
         noted = await self.studies.get(tenant, request.study_id)
         if noted is not None and study.end_time is None:
@@ -68,16 +70,22 @@ class StudyServiceAdapter(StudyServiceServicer):
         who = caller()
         return pb.CancelStudyResponse(study=await self.cancel(who.tenant, request, subject=who.subject))
 
+    async def DeleteStudy(self, request: pb.DeleteStudyRequest, context: Context) -> pb.DeleteStudyResponse:
+        """See the proto."""
+        who = caller()
+        await self.delete(who.tenant, request, subject=who.subject)
+        return pb.DeleteStudyResponse()
+
     async def GetRanking(self, request: pb.GetRankingRequest, context: Context) -> pb.GetRankingResponse:
         """See the proto."""
         tenant = caller().tenant
-        ranking = await self.judge(tenant, await self.logs.read(tenant, request.study_id))
+        ranking = await self.judge(tenant, await self.shown.read(tenant, request.study_id))
         return pb.GetRankingResponse(ranking=ranking)
 
     async def ListCells(self, request: pb.ListCellsRequest, context: Context) -> pb.ListCellsResponse:
         """See the proto."""
         size, after = request.page_size or DEFAULT_CELLS, _after(request.page_token)
-        study = await self.logs.read(caller().tenant, request.study_id)
+        study = await self.shown.read(caller().tenant, request.study_id)
         keys = [key for key in sorted(study.cells) if key > after]
         page = keys[:size]
         token = f"{page[-1][0]}.{page[-1][1]}" if len(keys) > size else ""

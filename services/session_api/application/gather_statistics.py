@@ -54,7 +54,7 @@ class GatherStatistics:
         since = _moment(request.since) if request.HasField("since") else datetime.min.replace(tzinfo=UTC)
         tally = Tally()
         after: tuple[datetime, str] | None = None
-        while page := await self.sessions.page(tenant, size=_PAGE_SESSIONS, after=after, states=()):
+        while page := await self.sessions.page(tenant, size=_PAGE_SESSIONS, after=after):
             recent = [session for session in page if session.create_time.ToDatetime(UTC) >= since]
             for session in recent:
                 if all(session.labels.get(key) == value for key, value in request.labels.items()):

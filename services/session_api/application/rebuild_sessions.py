@@ -23,7 +23,7 @@ from session_api.gateways.projected import Outcome, Projected
 from session_api.gateways.session_resource import apply
 from session_api.gateways.sessions_kept import KeptSessions, Row
 from session_api.gateways.sessions_sql import Sessions
-from session_api.gateways.studies_rows import note_begun
+from session_api.gateways.studies_rows import is_noted, note_studies
 from session_log.reader import LogReader, UnknownSession
 
 log = structlog.get_logger()
@@ -91,14 +91,19 @@ class RebuildSessions:
     async def _stored(self) -> AsyncIterator[Key]:
         """Every session of the store, by its first event; studies are put on their list on the way."""
         request = WatchAllEventsRequest(
-            kinds=[EventKind.EVENT_KIND_SESSION_CREATED, EventKind.EVENT_KIND_STUDY_CREATED], all_tenants=True
+            kinds=[
+                EventKind.EVENT_KIND_SESSION_CREATED,
+                EventKind.EVENT_KIND_STUDY_CREATED,
+                EventKind.EVENT_KIND_STUDY_DELETED,
+            ],
+            all_tenants=True,
         )
         call = self.store.WatchAllEvents(request)
         try:
             async for response in call:
-                begun = [(one.tenant, one.event) for one in response.events if one.event.HasField("study_created")]
+                of_studies = [(one.tenant, one.event) for one in response.events if is_noted(one.event)]
                 # Whoever runs studies finds out how they went on.
-                await self.sessions.write(functools.partial(note_begun, events=begun))
+                await self.sessions.write(functools.partial(note_studies, events=of_studies))
                 for stored in response.events:
                     if stored.event.HasField("session_created"):
                         yield stored.tenant, stored.event.session_id

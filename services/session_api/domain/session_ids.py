@@ -3,6 +3,8 @@
 import base64
 from datetime import datetime
 
+STUDY_LABEL = "milepost.study"
+"""Label of a session that names the study it belongs to."""
 RANDOM_BYTES = 7
 _RANDOM_CHARACTERS = 10
 

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from milepost.event.v1.event_pb2 import Event
 from milepost.event.v1.event_service_pb2 import Position
 from runtime.work_queue import class_token
+from session_api.domain.session_ids import STUDY_LABEL
 from session_api.gateways.projected import Projected
 from session_api.gateways.row_sets import put_outcomes, put_sessions
 from session_api.gateways.session_resource import apply
@@ -97,6 +98,7 @@ def looked_up(projected: Projected) -> dict[str, Any]:
         "kept_until": projected.kept_until,
         "stored_bytes": projected.stored_bytes,
         "waits_for_quota": projected.waits_for_quota and not projected.session.attempt,
+        "study_id": projected.session.labels.get(STUDY_LABEL, ""),
     }
 
 

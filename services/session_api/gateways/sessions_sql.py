@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from milepost.event.v1.event_pb2 import Event
 from milepost.event.v1.event_service_pb2 import Position
 from milepost.session.v1.session_pb2 import Session
+from milepost.session.v1.session_service_pb2 import ListSessionsRequest
 from runtime.database import GroupCommit, in_time
 from runtime.work_queue import Line
 from session_api.domain.quota import OverQuota
@@ -23,7 +24,7 @@ from session_api.gateways.projected import Outcome
 from session_api.gateways.queue_view import Queue
 from session_api.gateways.request_ids import Asked
 from session_api.gateways.session_writes import Key, apply_events, move_feed, remove_session
-from session_api.gateways.studies_rows import note_begun
+from session_api.gateways.studies_rows import is_noted, note_studies
 from session_api.gateways.tables import feed, outcomes, sessions
 from session_log.codec import TERMINAL_KINDS, event_kind, study_of_log
 from session_log.domain.lifecycle import WANTS_ORDER, State
@@ -32,6 +33,7 @@ T = TypeVar("T")
 
 # How often two replicas may note the same request ids in the same moment.
 _MEETINGS = 10
+_ALL = ListSessionsRequest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +90,11 @@ class Sessions:
         Idempotent by `seq`. An event beyond the next one of a session is left to the feed, which brings all.
         """
         of_sessions = [one for one in events if study_of_log(one[1].session_id) is None]
-        of_studies = [one for one in events if one[1].HasField("study_created")]
+        of_studies = [one for one in events if is_noted(one[1])]
 
         async def work(connection: AsyncConnection) -> None:
             await apply_events(connection, of_sessions, from_feed=position is not None)
-            await note_begun(connection, of_studies)
+            await note_studies(connection, of_studies)
             if position is not None:
                 await move_feed(connection, position)
 
@@ -208,10 +210,9 @@ class Sessions:
         *,
         size: int,
         after: tuple[datetime, str] | None,
-        states: Collection[int],
-        show_deleted: bool = False,
+        wanted: ListSessionsRequest = _ALL,
     ) -> list[Session]:
-        """Sessions, newest first, after a (create time, id)."""
+        """Those `wanted`, whatever page that asks for, newest first, after a (create time, id)."""
         query = (
             select(sessions.c.resource)
             .where(sessions.c.tenant == tenant)
@@ -220,9 +221,11 @@ class Sessions:
         )
         if after is not None:
             query = query.where(tuple_(sessions.c.create_time, sessions.c.session_id) < tuple_(*after))
-        if states:
-            query = query.where(sessions.c.state.in_(states))
-        if not show_deleted:
+        if wanted.states:
+            query = query.where(sessions.c.state.in_(wanted.states))
+        if wanted.study_id or wanted.hide_study_sessions:
+            query = query.where(sessions.c.study_id == wanted.study_id)
+        if not wanted.show_deleted:
             query = query.where(sessions.c.deleted.is_(False))
         async with self._engine.connect() as connection:
             return [Session.FromString(row.resource) for row in await connection.execute(query)]

@@ -11,6 +11,9 @@ from session_api.gateways.tables import studies
 from session_api.gateways.upsert import upsert
 from session_log.codec import study_of_log
 
+DELETED = StudyState.STUDY_STATE_UNSPECIFIED
+"""State of a row whose study was deleted; it stays until the sessions are deleted, too."""
+
 
 async def put_study(connection: AsyncConnection, tenant: str, study: Study) -> None:
     """Write a study's row, within a transaction of the caller's; one that is further stays."""
@@ -25,15 +28,22 @@ async def put_study(connection: AsyncConnection, tenant: str, study: Study) -> N
     await upsert(connection, studies, [row], lasting=("create_time",), rising="seq")
 
 
-async def note_begun(connection: AsyncConnection, events: Sequence[tuple[str, Event]]) -> None:
-    """Studies among stored (tenant, event) pairs that have begun: whoever began one may have died before it was noted.
+def is_noted(event: Event) -> bool:
+    """Whether `note_studies` wants an event."""
+    return event.HasField("study_created") or event.HasField("study_deleted")
 
-    How they go on is noted by whoever runs them.
+
+async def note_studies(connection: AsyncConnection, events: Sequence[tuple[str, Event]]) -> None:
+    """Studies among stored (tenant, event) pairs that have begun, or were deleted, in order per study.
+
+    Whoever wrote that may have died before it was noted. How they go on is noted by whoever runs them.
     """
     for tenant, event in events:
         study_id = study_of_log(event.session_id)
         if study_id is not None and event.HasField("study_created"):
             await put_study(connection, tenant, begun(study_id, event))
+        elif study_id is not None and event.HasField("study_deleted"):
+            await put_study(connection, tenant, Study(study_id=study_id, state=DELETED, seq=event.seq))
 
 
 def begun(study_id: str, first: Event) -> Study:

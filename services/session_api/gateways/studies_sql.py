@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import insert, select, tuple_
+from sqlalchemy import ColumnElement, delete, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from milepost.study.v1.study_pb2 import Study, StudyState
 from runtime.database import in_time
 from session_api.gateways.sessions_sql import Sessions
-from session_api.gateways.studies_rows import put_study
+from session_api.gateways.studies_rows import DELETED, put_study
 from session_api.gateways.tables import studies, study_requests
 
 _OPEN = (StudyState.STUDY_STATE_RUNNING, StudyState.STUDY_STATE_CANCELLING)
@@ -60,6 +60,39 @@ class Studies:
         """Note how a study stands; what is further already stays."""
         await self.sessions.write(lambda connection: put_study(connection, tenant, study))
 
+    async def note(self, tenant: str, study: Study) -> None:
+        """Note how a listed study stands; one that is further, or off the list, stays so."""
+        values = {"state": study.state, "seq": study.seq, "resource": study.SerializeToString()}
+        known = update(studies).where(*_named(tenant, study.study_id), studies.c.seq <= study.seq).values(values)
+
+        async def work(connection: AsyncConnection) -> None:
+            await connection.execute(known)
+
+        await self.sessions.write(work)
+
+    async def forget(self, tenant: str, study_id: str) -> None:
+        """Take a deleted study off the list for good."""
+        row = delete(studies).where(*_named(tenant, study_id), studies.c.state == DELETED)
+
+        async def work(connection: AsyncConnection) -> None:
+            await connection.execute(row)
+
+        await self.sessions.write(work)
+
+    @in_time
+    async def deleted(self) -> list[tuple[str, str]]:
+        """(tenant, id) of deleted studies that may have sessions left."""
+        query = select(studies.c.tenant, studies.c.study_id).where(studies.c.state == DELETED)
+        async with self.engine.connect() as connection:
+            return [(row.tenant, row.study_id) for row in await connection.execute(query)]
+
+    @in_time
+    async def listed(self, tenant: str) -> list[Study]:
+        """All studies of a tenant, in no order."""
+        query = select(studies.c.resource).where(studies.c.tenant == tenant, studies.c.state != DELETED)
+        async with self.engine.connect() as connection:
+            return [Study.FromString(row.resource) for row in await connection.execute(query)]
+
     @in_time
     async def open(self) -> list[tuple[str, str]]:
         """(tenant, id) of every study that has not ended."""
@@ -73,7 +106,7 @@ class Studies:
         """Studies, newest first, after a (create time, id)."""
         query = (
             select(studies.c.resource)
-            .where(studies.c.tenant == tenant)
+            .where(studies.c.tenant == tenant, studies.c.state != DELETED)
             .order_by(studies.c.create_time.desc(), studies.c.study_id.desc())
             .limit(size)
         )
@@ -85,7 +118,7 @@ class Studies:
     @in_time
     async def get(self, tenant: str, study_id: str) -> Study | None:
         """A study as it was noted last."""
-        query = select(studies.c.resource).where(studies.c.tenant == tenant, studies.c.study_id == study_id)
+        query = select(studies.c.resource).where(*_named(tenant, study_id))
         async with self.engine.connect() as connection:
             row = (await connection.execute(query)).one_or_none()
         return Study.FromString(row.resource) if row else None
@@ -94,3 +127,7 @@ class Studies:
         mine = (study_requests.c.tenant == tenant, study_requests.c.request_id == request_id)
         row = (await connection.execute(select(study_requests).where(*mine))).one_or_none()
         return StudyRequest(row.request_id, row.study_id, row.request_digest) if row else None
+
+
+def _named(tenant: str, study_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return studies.c.tenant == tenant, studies.c.study_id == study_id

@@ -41,6 +41,30 @@ class StudySessions:
             wanted = set(session_ids)
             return sum(row.session_id in wanted for row in await connection.execute(query))
 
+    @in_time
+    async def of_study(self, tenant: str, study_id: str) -> list[str]:
+        """Ids of the sessions that belong to a study, deleted ones left out."""
+        query = select(sessions.c.session_id).where(
+            sessions.c.tenant == tenant, sessions.c.study_id == study_id, sessions.c.deleted.is_(False)
+        )
+        async with self.engine.connect() as connection:
+            return [row.session_id for row in await connection.execute(query.order_by(sessions.c.session_id))]
+
+    @in_time
+    async def studies_of(self, tenant: str, session_ids: Collection[str]) -> dict[str, str]:
+        """Which study some sessions belong to, by session; those left out that belong to none, or are not there."""
+        wanted, found = sorted(session_ids), dict[str, str]()
+        async with self.engine.connect() as connection:
+            for first in range(0, len(wanted), _AT_ONCE):
+                query = select(sessions.c.session_id, sessions.c.study_id).where(
+                    sessions.c.tenant == tenant,
+                    sessions.c.session_id.in_(wanted[first : first + _AT_ONCE]),
+                    sessions.c.study_id != "",
+                    sessions.c.deleted.is_(False),
+                )
+                found |= {row.session_id: row.study_id for row in await connection.execute(query)}
+        return found
+
     async def _found(self, tenant: str, session_ids: Collection[str], *, ended: bool) -> dict[str, Session]:
         wanted, found = sorted(session_ids), dict[str, Session]()
         state = sessions.c.state.in_(_ENDED) if ended else sessions.c.state.not_in(_ENDED)

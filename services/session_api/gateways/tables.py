@@ -58,10 +58,13 @@ sessions = Table(
     Column("stored_bytes", BigInteger, nullable=False),
     # Taken although the quota of sessions might be used up, and never claimed so far.
     Column("waits_for_quota", Boolean, nullable=False),
+    # The study that its label names; empty: none.
+    Column("study_id", String, nullable=False),
     Index("sessions_newest", "tenant", "create_time", "session_id"),
     Index("sessions_state", "state"),
     Index("sessions_ended_at", "ended_at"),
     Index("sessions_of_tenant", "tenant", "state"),
+    Index("sessions_of_study", "tenant", "study_id", "create_time", "session_id"),
 )
 
 # What became of the commands of a session; goes with it.
@@ -153,14 +156,14 @@ uploads = Table(
     Column("size_bytes", BigInteger, nullable=False),
 )
 
-# Studies, for lists; each log is the truth of its study. A row is there before its log: state 0.
+# Studies, for lists; each log is the truth of its study.
 studies = Table(
     "studies",
     metadata,
     Column("tenant", String, primary_key=True),
     Column("study_id", String, primary_key=True),
     Column("create_time", DateTime, nullable=False),
-    # A value of milepost.study.v1.StudyState.
+    # A value of milepost.study.v1.StudyState; 0: deleted, and its sessions may be left.
     Column("state", Integer, nullable=False),
     Column("seq", BigInteger, nullable=False),
     # A serialised milepost.study.v1.Study, BASIC view.
@@ -188,5 +191,8 @@ results = Table(
     # A serialised milepost.session.v1.Session: its id, results, phases and execution.
     Column("resource", LargeBinary, nullable=False),
     Column("create_time", DateTime, nullable=False),
+    # When it was asked for last, to the hour.
+    Column("use_time", DateTime, nullable=False),
     Index("results_by_key", "key"),
+    Index("results_use_time", "use_time"),
 )

@@ -195,6 +195,13 @@ ROWS: dict[str, Row] = {
     "StudyService.CancelStudy": replace(
         of_study(lambda s: study.CancelStudyRequest(study_id=s), lambda it: it.study.state), destroys=True
     ),
+    "StudyService.DeleteStudy": Row(
+        lambda its: study.DeleteStudyRequest(study_id=its.study_id),
+        unseen("STUDY_NOT_FOUND"),
+        # It runs, or has just been cancelled.
+        lambda outcome: outcome.code is grpc.StatusCode.OK or outcome.reason == "INVALID_TRANSITION",
+        destroys=True,
+    ),
     "StudyService.GetRanking": of_study(
         lambda s: study.GetRankingRequest(study_id=s), lambda it: it.ranking.variants[0].name == "as it is"
     ),

@@ -17,6 +17,7 @@ _KINDS = (
     EventKind.EVENT_KIND_COMMAND_REJECTED,
     EventKind.EVENT_KIND_STUDY_CREATED,
     EventKind.EVENT_KIND_STUDY_CANCEL_REQUESTED,
+    EventKind.EVENT_KIND_STUDY_DELETED,
 )
 PENDING, DONE = "pending", "done"
 
@@ -85,6 +86,8 @@ def _take(found: dict[tuple[str, str, str], Deed], stored: StoredEvent) -> None:
         case "study_cancel_requested":
             wish = event.study_cancel_requested
             found[*log, str(event.seq)] = Deed(time, *log, event.seq, wish.subject, "cancel study", wish.comment)
+        case "study_deleted":
+            found[*log, str(event.seq)] = Deed(time, *log, event.seq, event.study_deleted.subject, "delete study")
         case "command_requested":
             asked = event.command_requested
             what = asked.WhichOneof("verb") or "unknown"

@@ -124,10 +124,25 @@ class Sessions(SessionCommands):
         return (await self._call(self._stub.GetSession, request)).session
 
     async def list(
-        self, *, states: Sequence[SessionState.ValueType] = (), page_size: int = 0, show_deleted: bool = False
+        self,
+        *,
+        states: Sequence[SessionState.ValueType] = (),
+        page_size: int = 0,
+        show_deleted: bool = False,
+        study_id: str = "",
+        hide_study_sessions: bool = False,
     ) -> AsyncIterator[Session]:
-        """All sessions in one of `states` (none: any), newest first, read page by page."""
-        request = pb.ListSessionsRequest(page_size=page_size, states=states, show_deleted=show_deleted)
+        """All sessions in one of `states` (none: any), newest first, read page by page.
+
+        `study_id`: only those of this study; `hide_study_sessions`: those of studies left out.
+        """
+        request = pb.ListSessionsRequest(
+            page_size=page_size,
+            states=states,
+            show_deleted=show_deleted,
+            study_id=study_id,
+            hide_study_sessions=hide_study_sessions,
+        )
         while True:
             response = await self._call(self._stub.ListSessions, request)
             for session in response.sessions:

@@ -11,6 +11,7 @@ from milepost.session.v1.session_service_pb2 import CreateSessionRequest, ForkSe
 from milepost.study.v1.study_pb2 import Cell, CellState
 from session_api.application.study.run_values import measure_of
 from session_api.application.study.study_state import CellKey, StudySoFar
+from session_api.domain.session_ids import STUDY_LABEL
 
 # How long a copy of a warm-up's process waits for those that begin with it, s: a rung of many variants takes a while.
 LINGER_S = 900.0
@@ -99,7 +100,7 @@ def _request(study: StudySoFar, key: CellKey, session_id: str, spec: SessionSpec
         request_id=str(uuid.uuid5(_NAMESPACE, f"{study.created.request_id}/{session_id}")),
         session_id=session_id,
         display_name=f"{variant}, seed {key[1]}",
-        labels={"milepost.study": study.study_id, "milepost.variant": variant, "milepost.seed": str(key[1])},
+        labels={STUDY_LABEL: study.study_id, "milepost.variant": variant, "milepost.seed": str(key[1])},
         spec=spec,
     )
 

@@ -17,7 +17,8 @@ from session_api.application.create_session import request_digest
 from session_api.application.refusals import field_invalid
 from session_api.application.study.plan_study import PlanStudy
 from session_api.application.study.run_studies import RunStudies
-from session_api.application.study.study_logs import StudyLogs, study_not_found
+from session_api.application.study.shown_studies import ShownStudies, found
+from session_api.application.study.study_refusals import request_id_reused
 from session_api.application.study.study_resource import study_resource
 from session_api.domain.session_ids import RANDOM_BYTES, session_id
 from session_api.gateways.studies_sql import Studies, StudyRequest
@@ -34,7 +35,7 @@ class CreateStudy:
     """Plans, records, begins."""
 
     plan: PlanStudy
-    logs: StudyLogs
+    shown: ShownStudies
     studies: Studies
     blobs: Blobs
     admission: Admission
@@ -57,7 +58,7 @@ class CreateStudy:
         wanted = request.study_id or session_id(self.clock(), os.urandom(RANDOM_BYTES))
         noted = await self.studies.remember(tenant, StudyRequest(asked.request_id, wanted, digest))
         if noted.request_digest != digest:
-            raise _reused(noted)
+            raise request_id_reused(noted)
         created = StudyCreated(
             tenant=tenant,
             request_id=noted.request_id,
@@ -69,11 +70,13 @@ class CreateStudy:
         )
         await self._put_plan(created, plan)
         try:
-            study = await self.logs.begin(tenant, noted.study_id, created)
+            study = await self.shown.logs.begin(tenant, noted.study_id, created)
         except LostRace as lost:
-            study = await self.logs.read(tenant, noted.study_id)
-            if study.created.request_id != noted.request_id:
+            begun = await found(self.shown.read(tenant, noted.study_id))
+            # The name of a deleted study is not free before its log is.
+            if begun is None or begun.created.request_id != noted.request_id:
                 raise _exists(noted.study_id) from lost
+            study = begun
         shown = study_resource(study)
         await self.studies.put(tenant, shown)
         self.run.look()
@@ -82,27 +85,15 @@ class CreateStudy:
     async def _there(self, tenant: str, known: StudyRequest, digest: bytes) -> Study | None:
         """What an earlier call made; None when that did not come so far."""
         if known.request_digest != digest:
-            raise _reused(known)
-        try:
-            return study_resource(await self.logs.read(tenant, known.study_id))
-        except CallRefused as refused:
-            if refused.reason != study_not_found("").reason:
-                raise
-            return None
+            raise request_id_reused(known)
+        study = await found(self.shown.read(tenant, known.study_id))
+        return None if study is None else study_resource(study)
 
     async def _put_plan(self, created: StudyCreated, plan: StudyPlan) -> None:
         if plan.ByteSize() <= INLINE_PLAN_BYTES:
             created.plan.CopyFrom(plan)
         else:
             created.plan_sha256 = await self.blobs.put_bytes(plan.SerializeToString(deterministic=True))
-
-
-def _reused(known: StudyRequest) -> CallRefused:
-    return CallRefused(
-        errors_pb2.ERROR_REASON_REQUEST_ID_REUSED,
-        f"request_id {known.request_id} was used for another request",
-        metadata={"study_id": known.study_id},
-    )
 
 
 def _exists(study_id: str) -> CallRefused:

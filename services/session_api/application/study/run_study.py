@@ -75,7 +75,8 @@ class RunStudy:
                     continue
                 if not moved:
                     await self._wait(some_end)
-        await self.studies.put(self.tenant, study_resource(study))
+        if not study.deleted:
+            await self.studies.note(self.tenant, study_resource(study))
 
     async def _wait(self, some_end: asyncio.Event) -> None:
         try:
@@ -155,7 +156,7 @@ class RunStudy:
     async def _note(self, study: StudySoFar) -> None:
         because = self.cells.window.waits_because
         shown = study_resource(study, running=0, conditions=[because] if because else [])
-        await self.studies.put(self.tenant, shown)
+        await self.studies.note(self.tenant, shown)
 
     def _out_of_time(self, study: StudySoFar) -> bool:
         limit_s = study.plan.spec.budget.wall_time_s

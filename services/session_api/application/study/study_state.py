@@ -40,6 +40,7 @@ class StudySoFar:
     cancel: StudyCancelRequested | None = None
     completed: StudyCompleted | None = None
     end_time: datetime | None = None
+    deleted: bool = False
     last_cell_time: datetime | None = None
     """When the last cell was over."""
     failed: int = 0
@@ -117,6 +118,8 @@ class StudySoFar:
                 self.cancel = self.cancel or event.study_cancel_requested
             case "study_completed":
                 self.completed = event.study_completed
+            case "study_deleted":
+                self.deleted = True
         if event_kind(event) in TERMINAL_KINDS:
             self.end_time = event.record_time.ToDatetime(UTC)
 

@@ -8,7 +8,7 @@ from milepost.errors.v1 import errors_pb2
 from milepost.study.v1.study_service_pb2 import Decision, WatchStudyRequest, WatchStudyResponse
 from runtime.errors import CallRefused
 from session_api.application.study.judge import Judge
-from session_api.application.study.study_logs import StudyLogs
+from session_api.application.study.shown_studies import ShownStudies
 from session_api.application.study.study_resource import ShowStudy
 from session_api.application.study.study_state import decisions_in
 
@@ -24,7 +24,7 @@ _RANK_S = 1.0
 class WatchStudy:
     """Looks at the log now and then; a study is hours, not milliseconds."""
 
-    logs: StudyLogs
+    shown: ShownStudies
     show: ShowStudy
     judge: Judge
     stop: asyncio.Event
@@ -36,7 +36,7 @@ class WatchStudy:
         cursor, said, ranked, ranked_seq = request.after_seq, -_SAY_S, -_RANK_S, 0
         shown = None
         while True:
-            study, events = await self.logs.read_after(tenant, request.study_id, after_seq=cursor)
+            study, events = await self.shown.read_after(tenant, request.study_id, after_seq=cursor)
             # Of the fold as it is now: another task may bring it further while this one waits.
             ended, seq = study.end_time is not None, study.place.seq
             answer = WatchStudyResponse(study=await self.show(tenant, study))

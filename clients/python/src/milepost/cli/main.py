@@ -94,6 +94,7 @@ add_command(study_app, "list", study.list_)
 add_command(study_app, "show", study.show)
 add_command(study_app, "report", study_report.report)
 add_command(study_app, "cancel", study.cancel)
+add_command(study_app, "delete", study.delete)
 app.add_typer(study_app, name="study", rich_help_panel=RUN)
 
 scenarios_app = typer.Typer(help="Upload, list, validate and delete scenarios.", no_args_is_help=True)

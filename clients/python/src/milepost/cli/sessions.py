@@ -29,17 +29,25 @@ _STATES = {name.removeprefix("SESSION_STATE_").lower(): value for name, value in
 
 async def list_(
     target: Target,
+    *,
     state: Annotated[list[str] | None, typer.Option(help=f"Only these: {', '.join(_STATES)}.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 50,
     deleted: Annotated[bool, typer.Option("--deleted", help="Deleted sessions, too.")] = False,
+    studies: Annotated[bool, typer.Option("--studies", help="The sessions of studies, too.")] = False,
+    study: Annotated[str, typer.Option(metavar="STUDY", help="Only the sessions of this study.")] = "",
 ) -> None:
-    """List sessions, newest first. JSON: one object with `sessions`."""
+    """List sessions, newest first; those of studies are left out. JSON: one object with `sessions`."""
     unknown = [word for word in state or [] if word not in _STATES]
     if unknown:
         raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(_STATES)}", param_hint="--state")
     found = ListSessionsResponse()
     async with target.client() as client:
-        async for session in client.sessions.list(states=[_STATES[word] for word in state or []], show_deleted=deleted):
+        async for session in client.sessions.list(
+            states=[_STATES[word] for word in state or []],
+            show_deleted=deleted,
+            study_id=study,
+            hide_study_sessions=not studies,
+        ):
             found.sessions.append(session)
             if len(found.sessions) == limit:
                 break

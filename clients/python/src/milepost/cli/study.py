@@ -26,7 +26,7 @@ from milepost.client import Milepost
 from milepost.studies.form import read_study
 from milepost.studies.written import written_study
 from milepost.study.v1.study_pb2 import Cell, Ranking, Study, StudySpec, StudyState
-from milepost.study.v1.study_service_pb2 import ListStudiesResponse, WatchStudyResponse
+from milepost.study.v1.study_service_pb2 import DeleteStudyRequest, ListStudiesResponse, WatchStudyResponse
 
 STUDY = typer.Argument(metavar="STUDY", help="The study's id.")
 # Variants that are shown below a run, and cells; all are in `ranking` and `cells`.
@@ -149,6 +149,16 @@ async def cancel(
         print(json_line(study))
     else:
         print(f"study {study.study_id}: {state_words(study)}")
+
+
+async def delete(
+    target: Target, study_ids: Annotated[list[str], typer.Argument(metavar="STUDY…", help="Studies that have ended.")]
+) -> None:
+    """Delete studies that have ended, for good, and their sessions. Stored results stay."""
+    async with target.client() as client:
+        for study_id in study_ids:
+            await client.studies.delete(study_id)
+            print(json_line(DeleteStudyRequest(study_id=study_id)) if target.json else f"study {study_id} deleted")
 
 
 async def cells(

@@ -1,4 +1,4 @@
-"""The verbs of StudyService: create from a request or from a file, look up, follow, rank, cancel."""
+"""The verbs of StudyService: create from a request or from a file, look up, follow, rank, cancel, delete."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -70,6 +70,12 @@ class Studies:
         """End a study; what was found so far stays. It is CANCELLED once none of its sessions runs: `wait` for it."""
         request = pb.CancelStudyRequest(study_id=study_id, comment=comment, request_id=wish_id(request_id))
         return (await self._call(self._stub.CancelStudy, request)).study
+
+    async def delete(self, study_id: str, *, request_id: str | None = None) -> None:
+        """Delete a study that has ended, for good; its sessions follow, and can be undeleted one by one for a while."""
+        await self._call(
+            self._stub.DeleteStudy, pb.DeleteStudyRequest(study_id=study_id, request_id=wish_id(request_id))
+        )
 
     async def ranking(self, study_id: str) -> Ranking:
         """What the runs so far say."""
