@@ -105,6 +105,7 @@ async def test_a_race_spends_its_seeds_on_those_that_may_still_win(stack: Runnin
     ranking = await stack.client.studies.ranking(study.study_id)
     assert [one.name for one in ranking.variants] == [f"x{scale}" for scale in SCALES]
     assert [one.standing for one in ranking.variants] == [Standing.STANDING_LEADING] + [Standing.STANDING_DROPPED] * 3
+    assert [one.dropped_after_rung > 0 for one in ranking.variants] == [False, True, True, True]
     decisions = [one.text async for update in stack.client.studies.watch(study.study_id) for one in update.decisions]
     assert sum("dropped" in text for text in decisions) == 3
     assert decisions[-1] == study.answer

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from milepost.cli.main import app
 from milepost.kpi.v1.kpi_pb2 import Kpis
+from milepost.report.study.words import standing
 from milepost.study.v1 import study_service_pb2 as pb
 from milepost.study.v1.study_pb2 import (
     Cell,
@@ -81,6 +82,7 @@ class Scripted(StudyServiceServicer):
     def __init__(self) -> None:
         self.end = StudyState.STUDY_STATE_COMPLETED
         self.created: list[pb.CreateStudyRequest] = []
+        self.deleted: list[str] = []
 
     def CreateStudy(self, request, _context):  # noqa: N802
         self.created.append(request)
@@ -108,6 +110,10 @@ class Scripted(StudyServiceServicer):
     def ListCells(self, request, _context):  # noqa: N802
         page = 1 if request.page_token else 0
         return pb.ListCellsResponse(cells=[CELLS[page]], next_page_token="" if page else "more")
+
+    def DeleteStudy(self, request, _context):  # noqa: N802
+        self.deleted.append(request.study_id)
+        return pb.DeleteStudyResponse()
 
     def CancelStudy(self, _request, _context):  # noqa: N802
         self.end = StudyState.STUDY_STATE_CANCELLED
@@ -202,6 +208,22 @@ def test_cells_are_told_as_a_table_as_csv_and_as_json(milepost):
         ("c40", "", "", "no [network]"),
     ]
     assert [line["seed"] for line in lines] == [1, 1]
+
+
+def test_studies_are_deleted_one_after_the_other(milepost, scripted):
+    assert milepost("delete", "s", "t").stdout == "study s deleted\nstudy t deleted\n"
+    assert scripted.deleted == ["s", "t"]
+
+
+def test_who_lost_is_dropped_only_where_that_cost_it_seeds():
+    lost = RankedVariant(standing=Standing.STANDING_DROPPED)
+    assert standing(lost) == "beaten"
+    lost.dropped_after_rung = 1
+    assert standing(lost) == "dropped"
+    # A word for each, in the table and on the page alike.
+    words = {standing(RankedVariant(standing=value)) for value in Standing.values() if value}
+    assert len(words) == len(Standing.values()) - 1
+    assert not [word for word in words if " " in word]
 
 
 def test_studies_are_listed_shown_ranked_and_cancelled(milepost):

@@ -83,15 +83,16 @@ class Judge:
                 rungs=max(1, len(study.rungs)),
                 over=over,
             )
-            self._known[key] = _ranking(found, study.study_id, key[2])
+            self._known[key] = _ranking(found, study, key[2])
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
         return self._known[key]
 
 
-def _ranking(found: model.Ranking, study_id: str, seq: int) -> pb.Ranking:
+def _ranking(found: model.Ranking, study: StudySoFar, seq: int) -> pb.Ranking:
+    rungs = {one.variant: one.rung for one in study.dropped.values()}
     return pb.Ranking(
-        study_id=study_id,
+        study_id=study.study_id,
         seq=seq,
         answer=found.answer,
         decided=found.decided,
@@ -99,11 +100,11 @@ def _ranking(found: model.Ranking, study_id: str, seq: int) -> pb.Ranking:
         method=found.method,
         error_rate=found.error_rate,
         baseline=found.baseline,
-        variants=[_ranked(one) for one in found.variants],
+        variants=[_ranked(one, rungs.get(one.name, 0)) for one in found.variants],
     )
 
 
-def _ranked(one: model.RankedVariant) -> pb.RankedVariant:
+def _ranked(one: model.RankedVariant, dropped_after_rung: int) -> pb.RankedVariant:
     return pb.RankedVariant(
         rank=one.rank,
         name=one.name,
@@ -117,6 +118,7 @@ def _ranked(one: model.RankedVariant) -> pb.RankedVariant:
         probability_best=one.probability_best,
         elo=one.elo,
         findings=[pb.SafetyFinding(constraint=it.constraint, seeds=it.seeds) for it in one.findings],
+        dropped_after_rung=dropped_after_rung,
     )
 
 

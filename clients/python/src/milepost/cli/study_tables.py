@@ -9,7 +9,7 @@ from rich.text import Text
 from milepost.cli.study_progress import progress_words
 from milepost.cli.words import enum_word
 from milepost.kpi.v1.kpi_pb2 import Kpis
-from milepost.report.study.words import decimals
+from milepost.report.study.words import decimals, standing
 from milepost.study.v1.study_pb2 import (
     Cell,
     CellState,
@@ -17,7 +17,6 @@ from milepost.study.v1.study_pb2 import (
     PairedDifference,
     RankedVariant,
     Ranking,
-    Standing,
     Study,
     StudyEnd,
     StudyState,
@@ -56,7 +55,7 @@ def ranking_table(ranking: Ranking, *, limit: int | None = None) -> Table:
             *_difference(one, places),
             f"{one.probability_best:.0%}" if one.runs else "",
             f"{one.elo:.0f}" if one.runs else "",
-            enum_word(Standing.Name(one.standing), "STANDING_"),
+            standing(one),
             Text(findings_words(one)),
         )
     return table

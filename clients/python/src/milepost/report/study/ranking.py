@@ -50,7 +50,7 @@ def _row(one: RankedVariant, ranking: Ranking, places: int) -> list[Markup]:
     return [
         tag("td", f"{one.rank}"),
         tag("td", one.name, tag("small", "baseline") if one.name == ranking.baseline else "", class_="left name"),
-        tag("td", words.STANDINGS.get(one.standing, ""), class_="left"),
+        tag("td", words.standing(one), class_="left"),
         tag("td", words.number(one.mean, places) if one.runs else "–"),
         tag("td", words.number(one.standard_deviation, places) if one.runs > 1 else "–"),
         tag("td", runs, tag("small", f"{one.failed} failed") if one.failed else ""),

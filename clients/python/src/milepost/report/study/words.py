@@ -6,18 +6,10 @@ from collections.abc import Sequence
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.struct_pb2 import Value
 
-from milepost.cli.words import change_words
+from milepost.cli.words import change_words, enum_word
 from milepost.report.panels import clock
 from milepost.study.v1.study_pb2 import Comparison, PairedDifference, Patch, RankedVariant, Standing
 
-STANDINGS = {
-    Standing.STANDING_LEADING: "leads",
-    Standing.STANDING_CONTENDING: "may be the best",
-    Standing.STANDING_DROPPED: "not the best",
-    Standing.STANDING_INFEASIBLE: "breaks a constraint",
-    Standing.STANDING_FAILED: "no value",
-    Standing.STANDING_EQUIVALENT: "as good as the best",
-}
 COMPARISONS = {
     Comparison.COMPARISON_BETTER: "better",
     Comparison.COMPARISON_WORSE: "worse",
@@ -26,6 +18,13 @@ COMPARISONS = {
 }
 _MOST_SEEDS = 12
 _MOST_INTERVENTIONS = 6
+
+
+def standing(one: RankedVariant) -> str:
+    """Where a variant stands, in a word: who lost is dropped only where that cost it seeds."""
+    if one.standing == Standing.STANDING_DROPPED and not one.dropped_after_rung:
+        return "beaten"
+    return enum_word(Standing.Name(one.standing), "STANDING_")
 
 
 def decimals(variants: Sequence[RankedVariant]) -> int:
