@@ -121,6 +121,7 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
             fleet=fleet,
             pool=settings.pool,
             share_results=settings.share_results,
+            keep_results=timedelta(seconds=settings.keep_results_s) if settings.keep_results_s else None,
             stop=lifetime.stop,
         )
 
@@ -160,7 +161,8 @@ async def serve(settings: SessionApiSettings, lifetime: Lifetime) -> None:
         async with serving(server, SERVICES, grace_s=settings.drain_s), asyncio.TaskGroup() as tasks:
             feed = tasks.create_task(follow_store(store, sessions, lag), name="feed")
             reconciler = tasks.create_task(ReconcileOrders(sessions, place, settings.reconcile_s)(), name="reconcile")
-            reaper = tasks.create_task(Reap(sessions, verbs.end, retire, settings.reap_s)(), name="reap")
+            reap = Reap(sessions, verbs.end, retire, studies.forget, settings.reap_s)
+            reaper = tasks.create_task(reap(), name="reap")
             measuring = tasks.create_task(MeasureSessions(SessionCounts(engine), fleet)(), name="measure")
             holder = tasks.create_task(templates.hold(), name="hold-scenarios")
             runner = tasks.create_task(studies.run(), name="studies")

@@ -26,5 +26,7 @@ class SessionApiSettings(ServiceSettings):
     """How often sessions that stood for too long, or are past their undelete window, are looked for, seconds."""
     keep_ended_s: float = 0.0
     """How long an ended session is kept that says nothing itself (`limits.keep_ended_s`), seconds; 0: for ever."""
+    keep_results_s: float = 0.0
+    """How long a stored result is kept that no study asks for, seconds; 0: for ever."""
     share_results: bool = False
     """Whether studies take stored results of other tenants, too; whoever takes the time can tell what others ran."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from datetime import timedelta
 
 from nats.js import JetStreamContext
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -10,6 +11,7 @@ from runtime.blobs import Blobs
 from session_api.adapters.study_service import StudyServiceAdapter
 from session_api.application.admission import Admission
 from session_api.application.create_session import CreateSession
+from session_api.application.forget_results import ForgetResults
 from session_api.application.places import Places
 from session_api.application.study.cancel_study import CancelStudy
 from session_api.application.study.check_interventions import CheckInterventions
@@ -44,6 +46,7 @@ class StudyRooms:
     watch: WatchStudy
     run: RunStudies
     drop: DropStudies
+    forget: ForgetResults
 
     @classmethod
     def of(
@@ -60,11 +63,12 @@ class StudyRooms:
         fleet: Fleet,
         pool: str,
         share_results: bool,
+        keep_results: timedelta | None,
         stop: asyncio.Event,
     ) -> "StudyRooms":
         """All of them; `stop` is set when the service is to end."""
         logs, studies, judge = StudyLogs(js, reader, blobs), Studies(engine, sessions), Judge()
-        study_sessions = StudySessions(engine)
+        study_sessions, results = StudySessions(engine), Results(engine, sessions, shared=share_results)
         show = ShowStudy(study_sessions)
         run = RunStudies(
             logs,
@@ -74,7 +78,7 @@ class StudyRooms:
             sessions=sessions,
             study_sessions=study_sessions,
             studies=studies,
-            results=Results(engine, sessions, shared=share_results),
+            results=results,
             fleet=fleet,
             judge=judge,
         )
@@ -92,6 +96,7 @@ class StudyRooms:
             WatchStudy(shown, show, judge, stop),
             run,
             DropStudies(logs, studies, study_sessions, verbs.delete),
+            ForgetResults(results, keep_results),
         )
 
     def adapter(self) -> StudyServiceAdapter:

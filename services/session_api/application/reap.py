@@ -1,4 +1,4 @@
-"""Reap: end sessions nobody has commanded for too long, delete ended ones in time, forget those deleted for good."""
+"""Reap: end sessions nobody commands, delete ended ones in time, forget deleted ones and results nobody asks for."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from milepost.session.v1.session_pb2 import Session
 from runtime.errors import CallRefused
 from session_api.application.append_command import Caller
 from session_api.application.end_session import EndSession
+from session_api.application.forget_results import ForgetResults
 from session_api.application.retire import Retire
 from session_api.gateways.sessions_sql import Sessions
 
@@ -28,6 +29,7 @@ class Reap:
     sessions: Sessions
     end: EndSession
     retire: Retire
+    forget: ForgetResults
     period_s: float
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
@@ -38,6 +40,7 @@ class Reap:
                 for tenant, session in await self.sessions.overdue(self.clock().replace(tzinfo=None)):
                     await self._reap(tenant, session)
                 await self.retire()
+                await self.forget()
             except (nats.errors.Error, SQLAlchemyError) as error:
                 log.warning("reaping goes on later", error=repr(error))
             await asyncio.sleep(self.period_s)

@@ -1,4 +1,4 @@
-"""Counts over the projection of sessions, for whoever watches the whole."""
+"""Counts over the projection of sessions and studies, for whoever watches the whole."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from milepost.study.v1.study_pb2 import StudyState
 from runtime.database import in_time
-from session_api.gateways.tables import sessions
+from session_api.gateways.studies_rows import DELETED
+from session_api.gateways.tables import results, sessions, studies
 from session_log.domain.lifecycle import State
 
 
@@ -41,3 +43,16 @@ class SessionCounts:
         async with self.engine.connect() as connection:
             found = await connection.execute(query)
             return [(pool, name, max(0.0, (now - created).total_seconds())) for pool, name, created in found]
+
+    @in_time
+    async def studies_by_state(self) -> list[tuple[StudyState.ValueType, int]]:
+        """(state, studies), deleted ones left out."""
+        query = select(studies.c.state, func.count()).where(studies.c.state != DELETED).group_by(studies.c.state)
+        async with self.engine.connect() as connection:
+            return [(StudyState.ValueType(state), count) for state, count in await connection.execute(query)]
+
+    @in_time
+    async def results(self) -> int:
+        """Stored results."""
+        async with self.engine.connect() as connection:
+            return (await connection.execute(select(func.count()).select_from(results))).scalar_one()

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 from running_api import PATIENCE_S, Api, refusal, running_api
 from sqlalchemy import update
 
@@ -153,6 +154,17 @@ async def test_a_session_that_goes_on_or_left_its_study_is_left_alone(api: Api) 
     await delete(api, study_id)
     await left(api, study_id, {"s-0-1"})
     assert not (await api.get("s-0-2")).HasField("delete_time")
+
+
+async def test_cells_are_counted_by_what_became_of_them(api: Api) -> None:
+    def counted() -> list[float]:
+        outcomes = ("done", "cached", "failed")
+        return [REGISTRY.get_sample_value("milepost_study_cells_total", {"outcome": it}) or 0 for it in outcomes]
+
+    before = counted()
+    await completed(api, sessions=2)
+    await completed(api, sessions=1, scales=["1", "2"], seeds=[1])
+    assert [now - then for now, then in zip(counted(), before, strict=True)] == [3, 1, 0]
 
 
 async def test_sessions_of_studies_are_found_and_hidden(api: Api) -> None:

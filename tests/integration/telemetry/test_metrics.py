@@ -19,7 +19,19 @@ DOCUMENT = ROOT / "docs" / "telemetry.md"
 NAME = re.compile(r"\bmilepost_[a-z0-9_]+")
 # What a name ends with says the unit; what counts things is named by them, in the plural.
 UNITS = ("_total", "_seconds", "_bytes", "_bytes_per_event", "_messages", "_position")
-THINGS = ("sessions", "slots", "workers", "watchers", "logs", "blobs", "copies", "streams", "calls")
+THINGS = (
+    "sessions",
+    "slots",
+    "workers",
+    "watchers",
+    "logs",
+    "blobs",
+    "copies",
+    "streams",
+    "calls",
+    "studies",
+    "results",
+)
 YES_OR_NO = ("connected", "ingesting", "open")
 # Labels whose values have no bound.
 UNBOUNDED = {"session", "session_id", "tenant", "user"}

@@ -23,6 +23,7 @@ from runtime.errors import CallRefused
 from session_api.application.append_command import Caller
 from session_api.application.end_session import EndSession
 from session_api.application.study.cells import map_session, session_of, warm_up_session
+from session_api.application.study.count_cells import count_cells
 from session_api.application.study.judge import Judge, difference, planned_rungs, verdict
 from session_api.application.study.map_runs import wanted_map_runs
 from session_api.application.study.study_cells import StudyCells
@@ -150,6 +151,7 @@ class RunStudy:
 
     async def _append(self, study: StudySoFar, payloads: Sequence[Message]) -> bool:
         await self.logs.append(self.tenant, study, payloads)
+        count_cells(payloads)
         await self._note(study)
         return True
 
