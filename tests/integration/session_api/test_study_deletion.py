@@ -20,8 +20,10 @@ from milepost.study.v1 import study_service_pb2 as pb
 from milepost.study.v1.study_pb2 import Design, Objective, Patch, Study, StudyBase, StudySpec, StudyState, Variant
 from milepost.study.v1.study_service_pb2_grpc import StudyServiceStub
 from runtime.database import open_database
+from runtime.settings import DEFAULT_TENANT
 from session_api.gateways.tables import studies
 from session_api.main import MIGRATIONS
+from session_log.broker_log import last_stream_seq
 
 pytestmark = pytest.mark.any_database
 
@@ -193,3 +195,20 @@ async def test_who_died_before_it_was_noted_has_deleted_it_all_the_same(broker: 
     async with running_api(tmp_path / "api", broker.url) as api:
         await api.admin.RebuildSessions(admin.RebuildSessionsRequest(), timeout=PATIENCE_S)
         assert await listed(api) == []
+
+
+async def test_the_name_of_a_deleted_study_is_free_when_its_log_is_gone(broker: Broker, tmp_path: Path) -> None:
+    at_once = {"purge_delay_s": 0.0, "tombstone_s": 0.0, "clean_up_s": 0.05}
+    async with running_api(tmp_path / "api", broker.url, of_store=at_once) as api:
+        study_id = await completed(api, sessions=2, study_id="s")
+        await delete(api, study_id)
+        async with asyncio.timeout(PATIENCE_S):
+            while await last_stream_seq(api.js, DEFAULT_TENANT, "study-s"):
+                await asyncio.sleep(0.01)
+    async with running_api(tmp_path / "api", broker.url) as api:
+        again = await created(api, seeds=[7], study_id=study_id)
+        assert again.state == StudyState.STUDY_STATE_RUNNING
+        async for update in stub(api).WatchStudy(pb.WatchStudyRequest(study_id=study_id), timeout=PATIENCE_S):
+            if update.study.progress.waiting == 1:
+                break
+        assert await listed(api) == [study_id]
