@@ -202,10 +202,10 @@ async def test_the_name_of_a_deleted_study_is_free_when_its_log_is_gone(broker: 
     async with running_api(tmp_path / "api", broker.url, of_store=at_once) as api:
         study_id = await completed(api, sessions=2, study_id="s")
         await delete(api, study_id)
+        await left(api, study_id, ())
         async with asyncio.timeout(PATIENCE_S):
             while await last_stream_seq(api.js, DEFAULT_TENANT, "study-s"):
                 await asyncio.sleep(0.01)
-    async with running_api(tmp_path / "api", broker.url) as api:
         again = await created(api, seeds=[7], study_id=study_id)
         assert again.state == StudyState.STUDY_STATE_RUNNING
         async for update in stub(api).WatchStudy(pb.WatchStudyRequest(study_id=study_id), timeout=PATIENCE_S):

@@ -92,12 +92,16 @@ class StudyLogs:
         self._kept.move_to_end(key)
         while len(self._kept) > _REMEMBERED:
             self._kept.popitem(last=False)
+        if kept.study.deleted:
+            self._kept.pop(key, None)
         return kept
 
     async def _read(self, tenant: str, study_id: str, after: Place) -> tuple[list[Event], Place]:
         try:
             return await self.reader.read_study(tenant, log_of_study(study_id), after=after)
         except UnknownSession as unknown:
+            # Its name may begin another log one day.
+            self._kept.pop((tenant, study_id), None)
             raise study_not_found(study_id) from unknown
 
     async def begin(self, tenant: str, study_id: str, created: StudyCreated) -> StudySoFar:
@@ -116,6 +120,8 @@ class StudyLogs:
             if kept is None or kept.study is not study:
                 kept = _Kept(study)
             kept.take(list(events(log_of_study(study.study_id), message)), study.place.after(message))
+        if study.deleted:
+            self._kept.pop((tenant, study.study_id), None)
 
     async def _append(self, tenant: str, study_id: str, place: Place, records: Sequence[Record]) -> LogMessage:
         nonce, now = uuid.uuid4().hex, self.clock()
