@@ -2,9 +2,7 @@
 
 import asyncio
 import gzip
-import os
 import re
-import signal
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -35,7 +33,7 @@ from scenario.model import Manifest, ScenarioFile
 from scenario.wire import scene_to_proto
 from session_api.gateways.work_orders import WorkOrders
 from session_log.broker_log import read_tail
-from session_log.codec import SIMULATION_KINDS, event_kind, events, payload_of, record
+from session_log.codec import event_kind, events, payload_of, record
 from session_log.domain.fold import SessionLife
 from session_log.facts import fold_event
 from session_log.reader import LogReader
@@ -246,60 +244,3 @@ def slow(speed_mps: float) -> Intervention:
     net = gzip.decompress((demo_directory() / "milton.net.xml.gz").read_bytes()).decode()
     edges = re.findall(r'<edge id="([^":]+)"', net)[::3]
     return Intervention(set_speed_limit=SetSpeedLimit(place=NetPlace(edge_ids=edges), speed_mps=speed_mps))
-
-
-def simulating(session_id: str) -> list[int]:
-    """Pids of processes that work in a directory of the session, snapshots included, oldest first."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                inside = f".{session_id}." in str((entry / "cwd").readlink())
-                # Pids begin again from the start once they have run out.
-                began = int((entry / "stat").read_text().rpartition(")")[2].split()[19])
-            except OSError:
-                continue
-            if inside:
-                found.append((began, int(entry.name)))
-    return [pid for _, pid in sorted(found)]
-
-
-async def at_rest(session_id: str) -> None:
-    """Wait until nothing simulates a session any more: a killed process takes its time to give its memory back."""
-    async with asyncio.timeout(10):
-        while simulating(session_id):
-            await asyncio.sleep(0.02)
-
-
-def kill(pid: int) -> None:
-    """As a crash would."""
-    os.kill(pid, signal.SIGKILL)
-
-
-def simulated(log: list[Event]) -> list[tuple[int, int, float, bytes]]:
-    """What is judged of a log."""
-    return [
-        (event_kind(event), event.step, event.sim_time_s, payload_of(event))
-        for event in log
-        if event_kind(event) in SIMULATION_KINDS
-    ]
-
-
-def intervals(log: list[Event]) -> list[int]:
-    """Steps of the intervals."""
-    return [event.step for event in log if event.HasField("interval_closed")]
-
-
-def has(kind: str) -> Callable[[list[Event]], bool]:
-    """Whether an event of a kind is there."""
-    return lambda log: any(event.WhichOneof("payload") == kind for event in log)
-
-
-def ended(log: list[Event]) -> bool:
-    """Whether the log ends with a terminal event."""
-    return log[-1].WhichOneof("payload") in ("session_completed", "session_failed", "session_cancelled")
-
-
-def beyond(step: int) -> Callable[[list[Event]], bool]:
-    """Whether an interval after a step is there."""
-    return lambda log: any(taken > step for taken in intervals(log))

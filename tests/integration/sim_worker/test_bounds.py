@@ -3,7 +3,8 @@
 import asyncio
 
 import pytest
-from rig import Rig, ended, has
+from observations import ended, has
+from rig import Rig
 
 from milepost.session.v1.session_pb2 import FailureReason, Limits, SessionSpec
 

@@ -5,7 +5,8 @@ import uuid
 
 import pytest
 import zstandard
-from rig import BEGIN_S, POOL, Rig, ended, has, intervals, simulated, simulating, slow
+from observations import ended, has, intervals, simulated, simulating
+from rig import BEGIN_S, POOL, Rig, slow
 
 from milepost.dispatch.v1.dispatch_pb2 import ReplayAnswer, ReplayRequest, RunVerified, VerifyRun
 from milepost.event.v1.event_pb2 import (

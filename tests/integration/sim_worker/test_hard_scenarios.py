@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from hard_scenarios import CHANGES, CONFIG, FEATURES, Hard, lay_out
-from rig import Rig, beyond, ended, has, kill, simulated, simulating
+from observations import beyond, ended, has, kill, simulated, simulating
+from rig import Rig
 
 from milepost.checkpoint.v1.checkpoint_pb2 import RecoveryPolicy
 from milepost.event.v1.event_pb2 import (

@@ -4,7 +4,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from rig import BEGIN_S, Rig, at_rest, ended, kill, simulated, simulating, slow
+from observations import at_rest, ended, kill, simulated, simulating
+from rig import BEGIN_S, Rig, slow
 from test_forks_and_replays import past_of
 
 from milepost.event.v1.event_pb2 import (

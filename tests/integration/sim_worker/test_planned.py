@@ -2,7 +2,8 @@
 
 import pytest
 import zstandard
-from rig import BEGIN_S, Rig, at_rest, beyond, ended, has, intervals, kill, simulated, simulating, slow
+from observations import at_rest, beyond, ended, has, intervals, kill, simulated, simulating
+from rig import BEGIN_S, Rig, slow
 from test_forks_and_replays import ask, verified
 
 from milepost.checkpoint.v1.checkpoint_pb2 import CheckpointPolicy, RecoveryPolicy

@@ -2,7 +2,8 @@
 
 import pytest
 import pytest_asyncio
-from rig import Rig, beyond, ended, intervals, kill, simulated, simulating, slow
+from observations import beyond, ended, intervals, kill, simulated, simulating
+from rig import Rig, slow
 from test_forks_and_replays import ask, fork, past_of, verified
 
 from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint, CheckpointPolicy, RecoveryPolicy

@@ -3,7 +3,8 @@
 import asyncio
 
 import pytest
-from rig import Rig, at_rest, beyond, ended, has, intervals, kill, simulated, simulating, slow
+from observations import at_rest, beyond, ended, has, intervals, kill, simulated, simulating
+from rig import Rig, slow
 
 from milepost.checkpoint.v1.checkpoint_pb2 import CheckpointPolicy
 from milepost.event.v1 import event_pb2 as pb

@@ -4,7 +4,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from rig import Rig, ended, has, intervals, kill, simulating, slow
+from observations import ended, has, intervals, kill, simulating
+from rig import Rig, slow
 
 from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint, RecoveryPolicy
 from milepost.event.v1.event_pb2 import (

@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
+from belongings import TINY
 from guarded_stack import Guarded, token
-from test_every_call import TINY
 
 from milepost.audit import deeds, uploads
 from milepost.credentials import Credentials

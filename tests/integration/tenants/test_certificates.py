@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from belongings import TINY
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from guarded_stack import USERS_KEY, serving, token
 from running_store import running_store
-from test_every_call import TINY
 
 from broker import running_broker
 from databases import KINDS, chosen, url_of

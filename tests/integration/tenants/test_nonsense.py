@@ -11,11 +11,11 @@ import grpc
 import pytest
 import structlog
 from any_message import any_message
+from belongings import TEMPLATE, TINY, belongings
 from google.protobuf.message import Message
 from guarded_stack import Caller, Guarded, methods
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from test_every_call import TEMPLATE, TINY, belongings
 
 from milepost.admin.v1 import admin_service_pb2 as admin
 from milepost.scenario.v1 import scenario_service_pb2 as scenario
