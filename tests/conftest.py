@@ -8,13 +8,34 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 # Processes are started from here while gRPC's threads run: its handlers of fork(2) would abort some of them.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
+# Several processes share few cores: one whose threads spin for each other's turn takes it from them.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
 
 from broker import Broker, running_broker
 from databases import KINDS
+
+# Folders whose tests share a stack: one process of xdist's runs them all, and one stack is started.
+ONE_STACK = ("tests/e2e", "tests/integration/client")
+
+
+class _ByFileOrStack(LoadFileScheduling):
+    """What is scheduled as one: a file, or a folder that shares a stack."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        folder = file.rpartition("/")[0]
+        return folder if folder in ONE_STACK else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _ByFileOrStack:
+    """See ONE_STACK."""
+    return _ByFileOrStack(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from child_runs import City, Run, plan, run
 
+from eventually import eventually
 from milepost.child.v1.child_pb2 import ChildCommand, Plan, Started
 from milepost.event.v1.event_pb2 import JournalEntry, SetPaceCommand
 from milepost.intervention.v1.intervention_pb2 import AddVehicle, Intervention
@@ -164,7 +165,7 @@ async def test_a_copy_leaves_when_nobody_holds_it(city: City, zygote: Zygote) ->
         await leaves(snapshot)
         with pytest.raises(ChildGone):
             await snapshot.wake(the_plan(), limits=ChildLimits())
-    assert family(zygote.pid) == [zygote.pid]
+    await eventually(lambda: family(zygote.pid) == [zygote.pid])
 
 
 async def test_a_copy_that_dies_is_no_longer_alive(city: City, zygote: Zygote) -> None:
@@ -173,7 +174,7 @@ async def test_a_copy_that_dies_is_no_longer_alive(city: City, zygote: Zygote) -
         os.kill(snapshot.pid, signal.SIGKILL)
         await snapshot.left()
         assert not snapshot.alive
-    assert family(zygote.pid) == [zygote.pid]
+    await eventually(lambda: family(zygote.pid) == [zygote.pid])
 
 
 async def test_the_other_engine_refuses(city: City, zygote: Zygote) -> None:

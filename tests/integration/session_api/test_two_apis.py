@@ -1,14 +1,9 @@
 """Two session APIs on one PostgreSQL: whatever is asked of both happens once, whatever one answers the other knows."""
 
 import asyncio
-import contextlib
-import json
-import os
-import sys
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -16,21 +11,17 @@ import pytest
 import pytest_asyncio
 import tiny_templates
 from google.protobuf.struct_pb2 import Value
-from running_api import PATIENCE_S, Api, running_api
+from running_api import PATIENCE_S
+from two_apis import Pair, running_pair
 
-from broker import Broker, running_broker
-from databases import KINDS, SQLITE, chosen, url_of
+from databases import KINDS, SQLITE, chosen
 from milepost.admin.v1 import admin_service_pb2 as admin
 from milepost.scenario.v1.template_service_pb2 import FillTemplateRequest
-from milepost.scenario.v1.template_service_pb2_grpc import TemplateServiceStub
 from milepost.session.v1 import session_service_pb2 as pb
-from milepost.session.v1.session_pb2 import SessionSpec
-from milepost.session.v1.session_service_pb2_grpc import SessionServiceStub
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TENANT = "default"
-START_S = 60.0
 POSTGRES = [kind for kind in KINDS if kind != SQLITE]
 
 
@@ -41,89 +32,10 @@ def database(request: pytest.FixtureRequest) -> Any:
         yield request.param
 
 
-class Pair:
-    """One API in this process, the other in one of its own: that one is killed."""
-
-    def __init__(self, api: Api, nats_url: str, folder: Path) -> None:
-        self.api, self._nats_url, self._folder = api, nats_url, folder
-        self.process: asyncio.subprocess.Process | None = None
-        self.other: Any = None
-        self._channel: grpc.aio.Channel | None = None
-
-    @property
-    def templates(self) -> tuple[Any, Any]:
-        """Stubs of TemplateService."""
-        assert self._channel is not None
-        return self.api.templates, TemplateServiceStub(self._channel)
-
-    @property
-    def both(self) -> tuple[Any, Any]:
-        """Stubs."""
-        return self.api.sessions, self.other
-
-    async def start(self) -> None:
-        """Start the other, unless it runs."""
-        if self.process is not None and self.process.returncode is None:
-            return
-        ready = self._folder / "other.json"
-        ready.unlink(missing_ok=True)
-        settings = {
-            "NATS_URL": self._nats_url,
-            "EVENT_STORE": self.api.store.address,
-            "DATABASE_URL": url_of(self._folder / "api" / "api.db"),
-            "LISTEN": "127.0.0.1:0",
-            "METRICS_LISTEN": "127.0.0.1:0",
-            "READY_FILE": str(ready),
-            "RECONCILE_S": "0.5",
-        }
-        with (self._folder / "other.log").open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "session_api"),
-                env={**os.environ, **{f"MILEPOST_{name}": value for name, value in settings.items()}},
-                stdout=log,
-                stderr=log,
-            )
-        async with asyncio.timeout(START_S):
-            while not ready.exists():
-                assert self.process.returncode is None, (self._folder / "other.log").read_text()
-                await asyncio.sleep(0.02)
-        self._channel = grpc.aio.insecure_channel(json.loads(ready.read_text())["address"])
-        self.other = SessionServiceStub(self._channel)
-
-    async def kill(self) -> None:
-        """As a crash would."""
-        assert self.process is not None
-        if self.process.returncode is None:
-            self.process.kill()
-        await self.process.wait()
-        if self._channel is not None:
-            await self._channel.close()
-
-    def wanted(self, **fields: Any) -> pb.CreateSessionRequest:
-        """A request for a session of the demo city."""
-        return pb.CreateSessionRequest(spec=SessionSpec(scenario_digest=self.api.scenario_digest), **fields)
-
-    async def ordered(self) -> Counter[str]:
-        """Orders, by session."""
-        info = await self.api.js.stream_info("WORK", subjects_filter="milepost.work.>")
-        return Counter(name.rpartition(".")[2] for name in info.state.subjects or {})
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(database: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
-    folder = tmp_path_factory.mktemp("pair")
-    async with (
-        running_broker(folder / "nats") as broker,
-        running_api(folder / "api", broker.url, reconcile_s=0.5) as api,
-    ):
-        assert isinstance(broker, Broker)
-        await api.create(create_only=True)
-        made = Pair(api, broker.url, folder)
-        try:
-            yield made
-        finally:
-            with contextlib.suppress(AssertionError):
-                await made.kill()
+    async with running_pair(tmp_path_factory.mktemp("pair")) as made:
+        yield made
 
 
 @pytest_asyncio.fixture(loop_scope="module")
