@@ -18,6 +18,7 @@ from bench import (
     recovery,
     store,
     studies,
+    studies_thousand,
     study_rivals,
     warm_up,
     watchers,
@@ -38,6 +39,7 @@ FIGURES: dict[str, Callable[[], Awaitable[None]]] = {
     "fleet": fleet.measure,
     "studies-aa": studies.measure,
     "studies-rivals": study_rivals.measure,
+    "studies-thousand": studies_thousand.measure,
     "warm-up": warm_up.measure,
 }
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -15,6 +16,9 @@ from xdist.scheduler import LoadFileScheduling
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 # Several processes share few cores: one whose threads spin for each other's turn takes it from them.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# A shell has what it starts in the background ignore Ctrl-C, and so would everything that is started from here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, str(Path(__file__).parent))
 
 from broker import Broker, running_broker

@@ -2,6 +2,7 @@
 
 import grpc
 import pytest
+import pytest_asyncio
 from nats.js import JetStreamContext
 from running_store import Log, Store, as_records, completed, interval, lines, refusal, reopened
 
@@ -12,11 +13,22 @@ DESCENDING = pb.READ_ORDER_DESCENDING
 INTERVALS = EventKind.EVENT_KIND_INTERVAL_CLOSED
 PAYLOAD_BYTES = 200_000
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 @pytest.fixture
-async def log(js: JetStreamContext, store: Store) -> Log:
+def js(one_store: tuple[JetStreamContext, Store]) -> JetStreamContext:
+    return one_store[0]
+
+
+@pytest.fixture
+def store(one_store: tuple[JetStreamContext, Store]) -> Store:
+    return one_store[1]
+
+
+async def a_log(js: JetStreamContext, store: Store, session_id: str) -> Log:
     """25 events: a line, then an interval, and so on."""
-    log = Log(js, "s")
+    log = Log(js, session_id)
     for n in range(12):
         await log.append(*lines(f"{n}"), interval(n))
     await log.append(completed(12))
@@ -24,11 +36,17 @@ async def log(js: JetStreamContext, store: Store) -> Log:
     return log
 
 
-async def pages(store: Store, **fields: object) -> list[list[Event]]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def log(one_store: tuple[JetStreamContext, Store]) -> Log:
+    """For all tests, none of which changes it."""
+    return await a_log(*one_store, "s")
+
+
+async def pages(store: Store, session_id: str = "s", **fields: object) -> list[list[Event]]:
     found: list[list[Event]] = []
     cursor = 0
     while True:
-        page = await store.read("s", cursor=cursor, **fields)
+        page = await store.read(session_id, cursor=cursor, **fields)
         found.append(list(page.events))
         if not (cursor := page.next_cursor):
             return found
@@ -62,7 +80,10 @@ async def test_a_page_tells_where_the_log_begins_and_ends(store: Store, log: Log
     # Measured once a second: not yet, or none.
     head.ClearField("ingest_lag")
     assert head == pb.GetHeadResponse(
-        head_seq=25, oldest_seq=1, stream_seq=13, head_kind=EventKind.EVENT_KIND_SESSION_COMPLETED
+        head_seq=25,
+        oldest_seq=1,
+        stream_seq=log.writer.place.stream_seq,
+        head_kind=EventKind.EVENT_KIND_SESSION_COMPLETED,
     )
 
 
@@ -73,12 +94,12 @@ async def test_beyond_either_end_there_is_an_empty_last_page(store: Store, log: 
 
 
 async def test_a_page_is_cut_before_a_mebibyte(js: JetStreamContext, store: Store) -> None:
-    log = Log(js, "s")
+    log = Log(js, "large")
     for _ in range(8):
         await log.append(*lines("x" * PAYLOAD_BYTES))
     await store.stored(log)
     for order in (pb.READ_ORDER_ASCENDING, DESCENDING):
-        found = await pages(store, order=order)
+        found = await pages(store, "large", order=order)
         assert [len(page) for page in found] == [2, 2, 2, 2]
 
 
@@ -93,17 +114,18 @@ async def test_a_wrong_field_is_named(store: Store, fields: dict[str, object], n
     assert named in (raised.value.details() or "")
 
 
-async def test_only_the_run_and_the_times_asked_for(js: JetStreamContext, store: Store, log: Log) -> None:
+async def test_only_the_run_and_the_times_asked_for(js: JetStreamContext, store: Store) -> None:
+    log = await a_log(js, store, "again")
     again = [reopened(), interval(5), interval(6)]
     await log.writer.append(again, run=2, attempt=2)
     # A cursor ahead of what is stored waits for it.
-    await store.read("s", cursor=28)
+    await store.read("again", cursor=28)
     for order in (pb.READ_ORDER_ASCENDING, DESCENDING):
-        found = [event for page in await pages(store, page_size=4, order=order, run=2) for event in page]
+        found = [event for page in await pages(store, "again", page_size=4, order=order, run=2) for event in page]
         assert sorted(event.seq for event in found) == [26, 27, 28]
         found = [
             event
-            for page in await pages(store, page_size=4, order=order, begin_time_s=0.4, end_time_s=0.6)
+            for page in await pages(store, "again", page_size=4, order=order, begin_time_s=0.4, end_time_s=0.6)
             for event in page
         ]
         assert sorted((event.run, event.step) for event in found) == [(1, 5), (1, 6), (2, 5), (2, 6)]

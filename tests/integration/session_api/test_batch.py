@@ -3,14 +3,10 @@
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
-import pytest_asyncio
-from running_api import Api, refusal, running_api
+from running_api import Api, refusal
 
-from broker import running_broker
-from databases import KINDS, chosen
 from milepost.client import Milepost
 from milepost.exceptions import InvalidArgument, NotFound, from_status
 from milepost.session.v1 import session_service_pb2 as pb
@@ -21,19 +17,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 POOL = "sumo-1_28_0"
 
 
-@pytest.fixture(scope="module", params=KINDS, autouse=True)
-def database(request: pytest.FixtureRequest) -> Iterator[str]:
-    """One stack on each kind serves all tests of this module."""
-    with chosen(request.param):
-        yield request.param
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def api(database: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
-    folder = tmp_path_factory.mktemp("api")
-    async with running_broker(folder / "nats") as broker, running_api(folder / "api", broker.url) as running:
-        await running.create(create_only=True)
-        yield running
+@pytest.fixture
+def api(one_api: Api) -> Api:
+    return one_api
 
 
 async def wanted(api: Api, **fields: object) -> pb.CreateSessionRequest:

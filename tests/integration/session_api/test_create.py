@@ -14,8 +14,15 @@ from milepost.session.v1.session_pb2 import Engine, MilestoneRule, PhaseKind, Ph
 from runtime.broker import binding, subject
 from runtime.settings import DEFAULT_TENANT
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 WARM_UP = PlannedPhase(name="warm", kind=PhaseKind.PHASE_KIND_WARM_UP, duration_s=60)
 MEASURE = PlannedPhase(name="measure", kind=PhaseKind.PHASE_KIND_MEASURE, duration_s=120.5)
+
+
+@pytest.fixture
+def api(one_api: Api) -> Api:
+    return one_api
 
 
 async def test_a_session_with_a_plan_ends_with_its_last_phase(api: Api) -> None:

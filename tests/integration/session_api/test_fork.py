@@ -14,9 +14,14 @@ from milepost.session.v1 import session_service_pb2 as pb
 from milepost.session.v1.session_pb2 import PlannedIntervention, SessionState
 from runtime.blobs import Blobs
 
-pytestmark = pytest.mark.any_database
+pytestmark = [pytest.mark.any_database, pytest.mark.asyncio(loop_scope="module")]
 
 DEADLINE_S = 20
+
+
+@pytest.fixture
+def api(one_api: Api) -> Api:
+    return one_api
 
 
 async def past_of(api: Api, child: Any) -> ForkPast:
@@ -162,14 +167,14 @@ async def test_a_fork_that_cannot_be_leaves_nothing_behind(api: Api) -> None:
     name = worker.session_id
     before = await api.kinds(name)
     for request, reason in (
-        (pb.ForkSessionRequest(session_id=name, sim_time_s=BEGIN_S + 61, new_session_id="child"), "TIME_NOT_REACHED"),
-        (pb.ForkSessionRequest(session_id=name, checkpoint_id="none", new_session_id="child"), "CHECKPOINT_NOT_FOUND"),
+        (pb.ForkSessionRequest(session_id=name, sim_time_s=BEGIN_S + 61, new_session_id="unborn"), "TIME_NOT_REACHED"),
+        (pb.ForkSessionRequest(session_id=name, checkpoint_id="none", new_session_id="unborn"), "CHECKPOINT_NOT_FOUND"),
         (pb.ForkSessionRequest(session_id=name, sim_time_s=BEGIN_S + 10, new_session_id=name), "SESSION_EXISTS"),
         (pb.ForkSessionRequest(session_id="nobody"), "SESSION_NOT_FOUND"),
     ):
         assert (await refusal(api.sessions.ForkSession(request))).reason == reason
     assert (
-        await refusal(api.sessions.GetSession(pb.GetSessionRequest(session_id="child")))
+        await refusal(api.sessions.GetSession(pb.GetSessionRequest(session_id="unborn")))
     ).reason == "SESSION_NOT_FOUND"
     assert await api.kinds(name) == before
     waiting = await api.create()

@@ -10,7 +10,12 @@ from milepost.event.v1.event_pb2 import CommandApplied, HandedOver, RunCause, Ru
 from milepost.session.v1 import session_service_pb2 as pb
 from milepost.session.v1.session_pb2 import CompletionReason, Results, SessionState
 
-pytestmark = pytest.mark.any_database
+pytestmark = [pytest.mark.any_database, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest.fixture
+def api(one_api: Api) -> Api:
+    return one_api
 
 
 async def completed(api: Api, to_step: int = 25, **spec: object) -> str:

@@ -11,7 +11,12 @@ from milepost.scenario.v1.scenario_pb2 import SumoOption
 from milepost.session.v1 import session_service_pb2 as pb
 from milepost.session.v1.session_pb2 import SessionSpec, SessionState
 
-pytestmark = pytest.mark.any_database
+pytestmark = [pytest.mark.any_database, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest.fixture
+def api(one_api: Api) -> Api:
+    return one_api
 
 
 def update(session_id: str, *paths: str, etag: str = "", spec: SessionSpec | None = None, **fields: Any) -> Any:

@@ -14,9 +14,14 @@ from milepost.session.v1 import session_service_pb2 as pb
 from milepost.session.v1.session_pb2 import SessionState
 from runtime.broker import subject
 
-pytestmark = pytest.mark.any_database
+pytestmark = [pytest.mark.any_database, pytest.mark.asyncio(loop_scope="module")]
 
 DEADLINE_S = 20
+
+
+@pytest.fixture
+def api(one_api: Api) -> Api:
+    return one_api
 
 
 def scale(session_id: str, factor: float = 2, **fields: Any) -> Any:
