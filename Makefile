@@ -28,10 +28,10 @@ console: setup ## Build the console that the gateway serves to browsers (needs N
 	@$(BIN)/python clients/make.py typescript
 	@cd clients/typescript && npm run --silent console
 
-test: setup ## Run all tests but the slow ones; about six minutes on two cores.
+test: setup ## Run all tests but the slow ones; under five minutes on two cores.
 	@$(BIN)/pytest
 
-slow: setup ## Run the tests that `make test` has no time for; three minutes more.
+slow: setup ## Run the tests that `make test` has no time for; six minutes more.
 	@$(BIN)/pytest -m slow
 
 images: setup ## Build the images, run them hardened on this machine, stop and kill them (needs podman, as root).

@@ -12,7 +12,7 @@ from resilience.schedule import Climate, draw
 
 SEED = 7
 CLIMATE = Climate(
-    duration_s=8.0, sessions=4, length_s=600.0, verbs=VERBS, orders_per_session=1.5, fault_every_s=1.0, victims=ROUGH
+    duration_s=6.0, sessions=3, length_s=600.0, verbs=VERBS, orders_per_session=1.5, fault_every_s=1.0, victims=ROUGH
 )
 
 
