@@ -26,7 +26,7 @@ from milepost.session.v1.session_pb2 import CompletionReason, FailureReason, Ses
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-END_S = 900.0
+END_S = 600.0
 
 
 def kinds(log: list[Event]) -> list[str]:
@@ -57,7 +57,7 @@ async def reference(
     return cache["plain"]
 
 
-async def paced(stage: Rig, factor: float = 300.0) -> str:
+async def paced(stage: Rig, factor: float = 200.0) -> str:
     """A session that takes its time."""
     pace = CommandRequested(set_pace=SetPaceCommand(factor=factor))
     return await stage.create(SessionSpec(seed=3), pace, end_s=END_S)
@@ -70,7 +70,7 @@ async def full_speed(stage: Rig, session_id: str) -> None:
 async def test_a_killed_child_goes_on_from_a_sleeping_copy(stage: Rig, undisturbed: dict) -> None:  # type: ignore[type-arg]
     expected = await reference(stage, undisturbed)
     async with stage.worker("w-copy"):
-        session_id = await paced(stage, 60)
+        session_id = await paced(stage, 40)
         # The survival copy is taken some seconds after the start.
         async with asyncio.timeout(30):
             while len(simulating(session_id)) < 2:
