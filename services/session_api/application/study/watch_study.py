@@ -18,6 +18,8 @@ _LOOK_S = 0.5
 _SAY_S = 5.0
 # How often a ranking is sent at most, seconds.
 _RANK_S = 1.0
+# One of a thousand variants takes its time: at most this share of it goes into rankings.
+_RANK_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class WatchStudy:
     async def __call__(self, tenant: str, request: WatchStudyRequest) -> AsyncIterator[WatchStudyResponse]:
         """Until the study has ended. Raises CallRefused: STUDY_NOT_FOUND, DRAINING."""
         clock = asyncio.get_running_loop().time
-        cursor, said, ranked, ranked_seq = request.after_seq, -_SAY_S, -_RANK_S, 0
+        cursor, said, rank_from, ranked_seq = request.after_seq, -_SAY_S, 0.0, 0
         shown = None
         while True:
             study, events = await self.shown.read_after(tenant, request.study_id, after_seq=cursor)
@@ -42,9 +44,10 @@ class WatchStudy:
             answer = WatchStudyResponse(study=await self.show(tenant, study))
             cursor = max((event.seq for event in events), default=cursor)
             answer.decisions.extend(Decision(seq=at, text=text) for at, text in decisions_in(events))
-            if request.with_ranking and seq != ranked_seq and (ended or clock() - ranked >= _RANK_S):
+            if request.with_ranking and seq != ranked_seq and (ended or clock() >= rank_from):
+                began = clock()
                 answer.ranking.CopyFrom(await self.judge(tenant, study))
-                ranked, ranked_seq = clock(), answer.ranking.seq
+                ranked_seq, rank_from = answer.ranking.seq, clock() + max(_RANK_S, (clock() - began) / _RANK_SHARE)
             changed = answer.study != shown or answer.decisions or answer.HasField("ranking")
             if changed or clock() - said >= _SAY_S:
                 shown, said = answer.study, clock()
