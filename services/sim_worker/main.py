@@ -36,6 +36,7 @@ from sim_worker.application.run_attempt import RunAttempt
 from sim_worker.application.simulate import Limits, Simulate
 from sim_worker.application.snapshots import Snapshots
 from sim_worker.application.work import Work
+from sim_worker.gateways.allocator import LIBC
 from sim_worker.gateways.frame_interest import FrameInterests
 from sim_worker.gateways.machine import Machine, disk_bytes
 from sim_worker.gateways.order_queue import OrderQueue
@@ -57,6 +58,7 @@ async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
     sessions_folder = await asyncio.to_thread(_empty, settings.work_dir / "sessions")
     # Before any gRPC channel exists: see determinism.md on fork.
     zygote = await Zygote.start(settings.allocator)
+    log.info("simulations allocate with", library=zygote.ready.allocator or LIBC)
     # No reconnect buffer, no echo: it appends to logs and listens on their subjects for others (log.md R3).
     broker = await connect(settings.nats_url, name=settings.worker_id, appends=True, echo=False)
     js = jetstream(broker)

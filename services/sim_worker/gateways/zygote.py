@@ -29,9 +29,7 @@ class Zygote:
     @classmethod
     async def start(cls, allocator: str = DEFAULT) -> "Zygote":
         """Returns when it can fork; `allocator` as in `allocator.preload`. Raises ZygoteFailed."""
-        zygote = cls(await ZygoteProcess.start(allocator), allocator)
-        log.info("zygote started", allocator=zygote.ready.allocator or "the C library's")
-        return zygote
+        return cls(await ZygoteProcess.start(allocator), allocator)
 
     @property
     def ready(self) -> ZygoteReady:
