@@ -107,7 +107,7 @@ async def sessions_of(pair: Pair, study_id: str) -> list[Session]:
 
 async def assert_each_cell_was_simulated_once(pair: Pair, study_id: str) -> None:
     cells = {(f"x{scale}", seed): 1 for scale in SCALES for seed in SEEDS}
-    told = await pair.api.store.whole_log(log_of_study(study_id))
+    told = await pair.api.events(log_of_study(study_id))
     assert Counter((cell.variant, cell.seed) for event in told for cell in event.cells_finished.cells) == cells
     sessions = await sessions_of(pair, study_id)
     assert Counter((one.labels["milepost.variant"], int(one.labels["milepost.seed"])) for one in sessions) == cells

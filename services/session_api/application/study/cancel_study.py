@@ -37,7 +37,7 @@ class CancelStudy:
             if study.end_time is not None or study.cancel is not None:
                 return await self.show(tenant, study)
             try:
-                await self.shown.logs.append(tenant, study, [requested])
+                await self.shown.logs.append(tenant, study, [requested], at=study.place)
             except LostRace:
                 study = await self.shown.read(tenant, request.study_id)
             else:

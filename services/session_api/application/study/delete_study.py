@@ -35,6 +35,7 @@ class DeleteStudy:
         deleted = StudyDeleted(request_id=request.request_id, subject=subject)
         for _ in range(MAX_TRIES):
             study = await self.shown.read(tenant, request.study_id)
+            at = study.place
             if study.end_time is None:
                 raise _still_runs(study)
             deleted.purge_time.FromDatetime(self.clock())
@@ -42,7 +43,7 @@ class DeleteStudy:
                 asked = StudyRequest(request.request_id, request.study_id, request_digest(request))
                 await self.studies.remember(tenant, asked)
             try:
-                await self.shown.logs.append(tenant, study, [deleted])
+                await self.shown.logs.append(tenant, study, [deleted], at=at)
             except LostRace:
                 continue
             await self.studies.put(tenant, Study(study_id=study.study_id, state=DELETED, seq=study.place.seq))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from milepost.study.v1 import study_pb2 as pb
@@ -75,6 +75,7 @@ class Judge:
         over = over or study.end_time is not None
         key = (tenant, study.study_id, study.place.seq, over)
         if key not in self._known:
+            dropped_after = {one.variant: one.rung for one in study.dropped.values()}
             found = await asyncio.to_thread(
                 rank,
                 question_of(study),
@@ -83,16 +84,15 @@ class Judge:
                 rungs=max(1, len(study.rungs)),
                 over=over,
             )
-            self._known[key] = _ranking(found, study, key[2])
+            self._known[key] = _ranking(found, study.study_id, key[2], dropped_after)
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
         return self._known[key]
 
 
-def _ranking(found: model.Ranking, study: StudySoFar, seq: int) -> pb.Ranking:
-    rungs = {one.variant: one.rung for one in study.dropped.values()}
+def _ranking(found: model.Ranking, study_id: str, seq: int, dropped_after: Mapping[str, int]) -> pb.Ranking:
     return pb.Ranking(
-        study_id=study.study_id,
+        study_id=study_id,
         seq=seq,
         answer=found.answer,
         decided=found.decided,
@@ -100,7 +100,7 @@ def _ranking(found: model.Ranking, study: StudySoFar, seq: int) -> pb.Ranking:
         method=found.method,
         error_rate=found.error_rate,
         baseline=found.baseline,
-        variants=[_ranked(one, rungs.get(one.name, 0)) for one in found.variants],
+        variants=[_ranked(one, dropped_after.get(one.name, 0)) for one in found.variants],
     )
 
 

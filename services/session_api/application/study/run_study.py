@@ -33,7 +33,7 @@ from session_api.application.study.study_state import StudySoFar
 from session_api.gateways.sessions_sql import Sessions
 from session_api.gateways.studies_sql import Studies
 from session_api.gateways.study_sessions import StudySessions
-from session_log.writer import LostRace
+from session_log.writer import LostRace, Place
 
 log = structlog.get_logger()
 
@@ -59,6 +59,8 @@ class RunStudy:
     end: EndSession
     _rungs: Sequence[Sequence[int]] = field(default_factory=tuple)
     _cancelled: set[str] = field(default_factory=set)
+    _at: Place = field(default_factory=Place)
+    """Where the log ended when it was read to decide on."""
 
     async def __call__(self) -> None:
         """Until it has ended; what is not there at the moment is raised."""
@@ -68,11 +70,13 @@ class RunStudy:
                 if study.end_time is not None:
                     break
                 some_end.clear()
+                self._at = study.place
                 try:
                     moved = await self._move(study)
                 except LostRace:
-                    # Another replica runs it, too: let it.
-                    await asyncio.sleep(random.uniform(1.0, 3.0))  # noqa: S311 - so that two do not meet again
+                    if study.cancel is None:
+                        # Another replica runs it, too: let it.
+                        await asyncio.sleep(random.uniform(1.0, 3.0))  # noqa: S311 - so that two do not meet again
                     continue
                 if not moved:
                     await self._wait(some_end)
@@ -150,7 +154,7 @@ class RunStudy:
         return await self._append(study, [StudyCompleted(end=end, answer=ranking.answer)])
 
     async def _append(self, study: StudySoFar, payloads: Sequence[Message]) -> bool:
-        await self.logs.append(self.tenant, study, payloads)
+        await self.logs.append(self.tenant, study, payloads, at=self._at)
         count_cells(payloads)
         await self._note(study)
         return True

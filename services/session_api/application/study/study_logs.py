@@ -1,6 +1,7 @@
 """Reads and appends to the logs of studies, under the broker's fence like every log (log.md R1, R6).
 
-Whoever appends does so where its fold ends: of two writers the broker lets one win, the other folds again.
+Whoever appends does so where its fold ended when it decided: of two writers the broker lets one win, the other folds
+again.
 """
 
 import uuid
@@ -22,7 +23,7 @@ from runtime.errors import CallRefused
 from session_api.application.study.study_state import StudySoFar
 from session_log.codec import BatchHeaders, LogMessage, events, log_of_study, record
 from session_log.reader import LogReader, UnknownSession
-from session_log.writer import LogWriter, Place, split
+from session_log.writer import LogWriter, LostRace, Place, split
 
 # More than a plan may be when it is made.
 PLAN_MAX_BYTES = 128 * 1024 * 1024
@@ -109,17 +110,21 @@ class StudyLogs:
         await self._append(tenant, study_id, Place(), [record(created)])
         return await self.read(tenant, study_id)
 
-    async def append(self, tenant: str, study: StudySoFar, payloads: Sequence[Message]) -> None:
-        """Append where the fold ends, in order; the fold goes on with it.
+    async def append(self, tenant: str, study: StudySoFar, payloads: Sequence[Message], *, at: Place) -> None:
+        """Append at the place where what is appended was decided, in order; the fold goes on with it.
 
-        Raises LostRace when somebody else was first: read again and decide anew.
+        The fold is everybody's: a read for somebody else may have brought it further since, so its own place says
+        nothing about what the decision saw. Raises LostRace when the log went on: read again and decide anew.
         """
+        if at != study.place:
+            raise LostRace([])
         for batch in split([record(payload) for payload in payloads]):
-            message = await self._append(tenant, study.study_id, study.place, batch)
+            message = await self._append(tenant, study.study_id, at, batch)
+            at = at.after(message)
             kept = self._kept.get((tenant, study.study_id))
             if kept is None or kept.study is not study:
                 kept = _Kept(study)
-            kept.take(list(events(log_of_study(study.study_id), message)), study.place.after(message))
+            kept.take(list(events(log_of_study(study.study_id), message)), at)
         if study.deleted:
             self._kept.pop((tenant, study.study_id), None)
 
