@@ -111,7 +111,7 @@ async def serve(settings: SimWorkerSettings, lifetime: Lifetime) -> None:
         await answer_replays(broker, pool=settings.pool, answer=replays)
 
         def refresh(presence: WorkerPresence) -> None:
-            presence.busy, presence.cpu_load = work.busy, machine.cpu_load()
+            presence.busy, presence.cpu_load = work.busy_slots, machine.cpu_load()
             presence.memory_free_bytes = machine.memory_free_bytes()
             presence.sumo_version = zygote.ready.sumo_version
             presence.libm_fingerprint = zygote.ready.libm_fingerprint

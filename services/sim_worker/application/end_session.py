@@ -18,15 +18,13 @@ from session_log.codec import record
 from session_log.domain.fold import SessionLife
 from session_log.domain.lifecycle import Verb
 from session_log.planned import planned_before
+from session_log.writer import split
 from sim_worker.application.fetch_past import FetchPast
 from sim_worker.application.keep_artifacts import KeepArtifacts
 from sim_worker.application.outcomes import Ended
 from sim_worker.application.session import Session
 
 log = structlog.get_logger()
-
-# Artifacts that are told in one append with the end; each takes some hundred bytes.
-_WITH_THE_END = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +38,11 @@ class EndSession:
         """Keep the artifacts, answer every open command with the terminal event (R18). Raises Fenced."""
         attempt = session.attempt
         stored = await self.keep_artifacts(session.directory)
-        kept = [record(one, step=ended.step, sim_time_s=ended.sim_time_s) for one in stored]
-        # The last of them share the append of the end.
-        first, last = kept[:-_WITH_THE_END], kept[-_WITH_THE_END:]
-        await attempt.append(first)
+        told = [*ended.unsent, *(record(one, step=ended.step, sim_time_s=ended.sim_time_s) for one in stored)]
+        # The last of it shares the append of the end.
+        *first, last = split(told) if told else [[]]
+        for batch in first:
+            await attempt.append(batch)
         await attempt.append_built(lambda life: [*last, *_last_records(life, ended)])
         log.info("session ended", session=attempt.session_id, end=type(ended.terminal).__name__)
 

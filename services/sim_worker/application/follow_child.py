@@ -190,7 +190,6 @@ class FollowChild:
             if done.lingers:
                 async with asyncio.timeout(_HANDED_OVER_S):
                     await asyncio.shield(self._child.lingering)
-            await self._outbox.flush()
             return Ended(SessionCompleted(results=done.results), done.step, done.sim_time_s)
         failure = failure_of(message.failed, self._session.directory)
         if message.failed.loading and self._start.kind == StartKind.START_KIND_STATE_FILE:

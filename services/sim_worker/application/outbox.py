@@ -1,12 +1,12 @@
 """What a child has produced and the log does not hold yet.
 
 Records wait here un-numbered (log.md R1). While one batch is under way the next one gathers, so batches grow
-by themselves when the broker is slow.
+by themselves when the broker is slow; how long they wait for more is a rule of the session's class (`gathering.py`).
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import Counter
@@ -22,14 +22,9 @@ from milepost.event.v1.record_pb2 import Record
 from session_log.codec import SIMULATION_KINDS, kind_of, record
 from session_log.domain.lifecycle import State
 from sim_worker.application.attempt_log import AttemptLog
+from sim_worker.application.gathering import LIVE, Gathering
 from sim_worker.application.session import Start
 from sim_worker.domain.judge import Diverged, Judge, Simulated
-
-# How long intervals gather after an append, seconds, while the simulation closes them faster than that. An
-# interval of a paced session finds nothing under way and leaves at once, and so does every other record.
-LINGER_S = 0.2
-# Most records in one append; half as many end the gathering, so that a small network never waits for the log.
-MAX_BATCH_RECORDS = 64
 
 _recoveries = Counter("milepost_recoveries_total", "Recoveries that the log has judged, by verdict", ["verdict"])
 _again = Counter("milepost_intervals_again_total", "Intervals that recoveries computed again")
@@ -65,6 +60,7 @@ class Outbox:
         attempt: AttemptLog,
         judge: Judge,
         durable: Callable[[int], Awaitable[None]],
+        gathering: Gathering = LIVE,
         *,
         start: Start | None = None,
         exact: bool = True,
@@ -80,6 +76,7 @@ class Outbox:
         self._attempt = attempt
         self._judge = judge
         self._durable = durable
+        self._gathering = gathering
         self._start, self._exact = start.first, exact
         self._elsewhere = elsewhere
         self._recovering = attempt.life.state is State.RECOVERING
@@ -115,7 +112,7 @@ class Outbox:
         if self._started and not self._announced and not self._judge.deliberating:
             self._announce(item)
         self._arrived.set()
-        if item.kind != _INTERVAL or len(self._pending) >= MAX_BATCH_RECORDS // 2:
+        if item.kind not in self._gathering.patient or len(self._pending) >= self._gathering.records // 2:
             self._hurry.set()
 
     def judge_diverged(self, diverged: Diverged, difference: str) -> None:
@@ -128,18 +125,23 @@ class Outbox:
 
     async def send(self) -> None:
         """Append until cancelled. Raises Fenced."""
+        prompt = self._gathering.prompt
         while True:
             await self._arrived.wait()
+            if not prompt:
+                await self._gather()
             self._arrived.clear()
             self._hurry.clear()
             before = self._durable_step
             await self.flush()
-            if self._durable_step == before:
-                # No interval left, so the first one that comes is not kept waiting.
-                continue
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LINGER_S):
-                    await self._hurry.wait()
+            # Where no interval has left, the first one that comes is not kept waiting.
+            if prompt and self._durable_step != before:
+                await self._gather()
+
+    async def _gather(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._gathering.wait_s):
+                await self._hurry.wait()
 
     async def flush(self) -> None:
         """Append everything that waits now, and not what comes meanwhile: that gathers. Raises Fenced."""
@@ -147,16 +149,28 @@ class Outbox:
             waiting = len(self._pending)
             while waiting > 0 and self._pending:
                 # Taken out first: an append goes through even when this call is cancelled meanwhile.
-                batch, self._pending = self._pending[:MAX_BATCH_RECORDS], self._pending[MAX_BATCH_RECORDS:]
+                batch, self._pending = (
+                    self._pending[: self._gathering.records],
+                    self._pending[self._gathering.records :],
+                )
                 waiting -= len(batch)
                 await self._attempt.append(batch)
-                steps = [item.step for item in batch if item.kind == _INTERVAL]
-                if steps:
-                    self.gained = True
-                    self._durable_step = steps[-1]
+                self._left(batch)
             if self._durable_step != self._told:
                 self._told = self._durable_step
                 await self._durable(self._told)
+
+    def take(self) -> list[Record]:
+        """What waits still: whoever ends the session appends it with its end."""
+        taken, self._pending = self._pending, []
+        self._left(taken)
+        return taken
+
+    def _left(self, batch: Sequence[Record]) -> None:
+        steps = [item.step for item in batch if item.kind == _INTERVAL]
+        if steps:
+            self.gained = True
+            self._durable_step = steps[-1]
 
     def _known(self, item: Record) -> bool:
         """Whether it needs no writing: another log holds it, or this one does."""

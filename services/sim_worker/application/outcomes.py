@@ -1,11 +1,13 @@
 """How one start of a session came out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
 from milepost.checkpoint.v1.checkpoint_pb2 import Checkpoint
 from milepost.event.v1.event_pb2 import RunOpened
+from milepost.event.v1.record_pb2 import Record
 from milepost.session.v1.session_pb2 import Failure
 
 
@@ -16,6 +18,8 @@ class Ended:
     terminal: Message
     step: int = 0
     sim_time_s: float = 0.0
+    unsent: Sequence[Record] = ()
+    """What the process told and the log does not hold yet: it goes before the end."""
 
 
 @dataclass(frozen=True, slots=True)

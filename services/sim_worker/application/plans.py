@@ -8,8 +8,6 @@ from session_log.past import Past
 from session_log.planned import as_applied, end_of, in_order
 from sim_worker.application.write_state import state_file_name
 
-# How many intervals a child may be ahead of what is durable (log.md R1).
-RUN_AHEAD_INTERVALS = 64
 # What SUMO's state files forget of the network (determinism.md).
 _FORGOTTEN = ("close", "open", "set_speed_limit", "set_signal", "add_signal_program", "scale_demand")
 
@@ -22,7 +20,6 @@ def plan_of(past: Past, arguments: Sequence[str]) -> Plan:
         arguments=arguments,
         interval_steps=spec.interval_steps,
         stop_when_empty=spec.stop_when_empty,
-        run_ahead_intervals=RUN_AHEAD_INTERVALS,
         journal=past.journal,
         replay_to_step=past.head_step,
         phases=spec.plan,

@@ -84,8 +84,12 @@ class RunAttempt:
         *,
         because: ClaimReason.ValueType,
         claimed: Callable[[AttemptLog], None],
+        over: Callable[[], None],
     ) -> None:
-        """Run until it ends, is suspended, handed over or fenced. Calls `claimed` after every claim."""
+        """Run until it ends, is suspended, handed over or fenced.
+
+        Calls `claimed` after every claim, and `over` when it needs no process any more and is about to end.
+        """
         attempt = AttemptLog(self.js, *key, so_far)
         before = await last_span(self.js, *key) if so_far.life.attempt else ""
         directory = self.sessions_folder / f"{key[0]}.{key[1]}.{attempt.attempt}"
@@ -94,7 +98,7 @@ class RunAttempt:
             claimed(attempt)
             async with self.look_out.beside(attempt, lease) as look_out:
                 work = asyncio.create_task(
-                    self._run(Session(attempt, directory, before), lease, claimed), name=f"run {key[1]}"
+                    self._run(Session(attempt, directory, before), lease, claimed, over), name=f"run {key[1]}"
                 )
                 try:
                     # The look-out ends only by finding that the session is not ours any more.
@@ -119,7 +123,9 @@ class RunAttempt:
         stood = life.state is State.RUNNING and (await self.reader.read_past(*key)).pacing.standing
         return 0 if stood else life.fruitless + 1
 
-    async def _run(self, session: Session, lease: Lease, claimed: Callable[[AttemptLog], None]) -> None:
+    async def _run(
+        self, session: Session, lease: Lease, claimed: Callable[[AttemptLog], None], over: Callable[[], None]
+    ) -> None:
         try:
             ended = await self._attempts(session, lease, claimed)
         except SceneFailed as error:
@@ -132,6 +138,7 @@ class RunAttempt:
             failure = Failure(reason=FailureReason.FAILURE_REASON_INTERNAL, message=repr(error))
             ended = Ended(SessionFailed(failure=failure))
         if ended is not None:
+            over()
             await self.end(session, ended)
             await lease.done()
 

@@ -1,6 +1,6 @@
 """Simulate: a child process steps SUMO, its records go to the judge and then to the log.
 
-The child never runs further than `RUN_AHEAD_INTERVALS` ahead of what is durable, so a broker that is slow or
+The child never runs further than its run-ahead bound ahead of what is durable, so a broker that is slow or
 away slows the simulation, and the outbox stays small by itself.
 """
 
@@ -22,10 +22,11 @@ from sim_worker.application.attempt_log import Fenced
 from sim_worker.application.comparable import judge_of
 from sim_worker.application.difference import difference
 from sim_worker.application.follow_child import FollowChild, Tools
+from sim_worker.application.gathering import gathering_of
 from sim_worker.application.lingering import Lingering
 from sim_worker.application.obey import child_command
 from sim_worker.application.outbox import Elsewhere, Outbox
-from sim_worker.application.outcomes import Differed, Ended, Outcome, Rebased
+from sim_worker.application.outcomes import Died, Differed, Ended, Outcome, Rebased
 from sim_worker.application.plans import begin_from, plan_of
 from sim_worker.application.schedule import copy_every_steps, rebase_every_steps
 from sim_worker.application.session import Key, Session, Start
@@ -93,10 +94,12 @@ class Simulate:
         child = await self._begin(session, start, plan)
         rebasing = past.spec.recovery == RecoveryPolicy.RECOVERY_POLICY_REBASE
         judge = judge_of(_after(start, past), start=start.kind, rebasing=rebasing, tolerant=session.tolerant)
+        gathering = gathering_of(past.spec)
         outbox = Outbox(
             session.attempt,
             judge,
             child.durable,
+            gathering,
             start=start,
             exact=rebasing or start.checkpoint is None,
             elsewhere=_elsewhere(session),
@@ -139,8 +142,10 @@ class Simulate:
             await asyncio.shield(child.exited())
             child.close()
         follow.collect_lines()
+        if isinstance(outcome, Ended) and not gathering.prompt:
+            return replace(outcome, unsent=outbox.take())
         await outbox.flush()
-        return outcome
+        return replace(outcome, gained=outcome.gained or outbox.gained) if isinstance(outcome, Died) else outcome
 
     async def _begin(self, session: Session, start: Start, plan: Plan) -> Child:
         limits = self.limits.of(session.past.spec)
@@ -204,6 +209,7 @@ class Simulate:
         plan = plan_of(past, session.scene.arguments if session.scene else ())
         plan.file_size_limit_bytes = self.limits.file_size_limit_mib * _MIB
         plan.niceness = self.limits.niceness
+        plan.run_ahead_intervals = gathering_of(past.spec).run_ahead_intervals
         plan.pace = past.pacing.factor
         if past.pacing.hold_at_step is not None:
             plan.hold_at_step = past.pacing.hold_at_step

@@ -74,8 +74,13 @@ class Work:
 
     @property
     def busy(self) -> int:
-        """Sessions being run."""
+        """Sessions of this worker, those that are just ending, too."""
         return len(self._running)
+
+    @property
+    def busy_slots(self) -> int:
+        """Slots that are taken; an ending session counts while there is one for it."""
+        return min(self.slots, self.busy)
 
     def runs(self, question: StillRunning) -> bool:
         """Whether this worker runs that attempt."""
@@ -98,25 +103,27 @@ class Work:
 
     async def __call__(self) -> None:
         """Pull and run until `stopping` is set; then wait until every session was handed over."""
-        free = asyncio.Semaphore(self.slots)
+        free, ending = asyncio.Semaphore(self.slots), set[_Slot]()
         _slots.set(self.slots)
+        _busy.set_function(lambda: float(self.busy_slots))
         _open.set_function(lambda: float(self.open.is_set()))
         async with self.queue.listening(), asyncio.TaskGroup() as tasks:
             stop = tasks.create_task(self.stopping.wait(), name="stopping")
             while not self.stopping.is_set():
-                slot = asyncio.create_task(self._slot(free), name="slot")
-                await asyncio.wait({slot, stop}, return_when=asyncio.FIRST_COMPLETED)
+                room = asyncio.create_task(self._room(free), name="room")
+                await asyncio.wait({room, stop}, return_when=asyncio.FIRST_COMPLETED)
                 if self.stopping.is_set():
-                    slot.cancel()
+                    room.cancel()
                     break
                 delivery = await self._pull(stop)
                 if delivery is None:
                     free.release()
                     continue
-                task = tasks.create_task(self._take(delivery), name=delivery.subject)
-                task.add_done_callback(lambda _: free.release())
+                slot = _Slot(free, ending, self.slots)
+                task = tasks.create_task(self._take(delivery, slot), name=delivery.subject)
+                task.add_done_callback(slot.left)
 
-    async def _slot(self, free: asyncio.Semaphore) -> bool:
+    async def _room(self, free: asyncio.Semaphore) -> bool:
         """A slot, and no pressure."""
         await free.acquire()
         return await self.open.wait()
@@ -135,16 +142,16 @@ class Work:
             await asyncio.sleep(_RETRY_WAIT_S)
             return None
 
-    async def _take(self, delivery: Msg) -> None:
+    async def _take(self, delivery: Msg, slot: "_Slot") -> None:
         """Decide about one delivery and carry it out. One of the three places that catch everything."""
         order = WorkOrder.FromString(delivery.data)
         try:
             with acting_for(order.tenant):
-                await self._carry_out(order, delivery)
+                await self._carry_out(order, delivery, slot)
         except Exception:
             log.exception("order failed; it comes again after the lease", session=order.session_id)
 
-    async def _carry_out(self, order: WorkOrder, delivery: Msg) -> None:
+    async def _carry_out(self, order: WorkOrder, delivery: Msg, slot: "_Slot") -> None:
         key, lease = (order.tenant, order.session_id), Lease(delivery, lease_s=self.lease_s)
         try:
             so_far = await self.reader.read(order.tenant, order.session_id)
@@ -162,14 +169,14 @@ class Work:
                 assert running is not None
                 running.lease.adopt(delivery)
             case Claim(lost_worker):
-                await self._run(key, so_far, lease, lost_worker=lost_worker)
+                await self._run(key, so_far, lease, slot, lost_worker=lost_worker)
             case Ask(worker_id, attempt):
                 if await self._answers(worker_id, StillRunning(tenant=key[0], session_id=key[1], attempt=attempt)):
                     await lease.release(delay_s=self.lease_s)
                 else:
-                    await self._run(key, so_far, lease, lost_worker=True)
+                    await self._run(key, so_far, lease, slot, lost_worker=True)
 
-    async def _run(self, key: Key, so_far: LogSoFar, lease: Lease, *, lost_worker: bool) -> None:
+    async def _run(self, key: Key, so_far: LogSoFar, lease: Lease, slot: "_Slot", *, lost_worker: bool) -> None:
         if key in self._running:
             # Delivered twice before the first was claimed: the one under way takes this delivery.
             self._running[key].lease.adopt(lease.delivery)
@@ -179,7 +186,6 @@ class Work:
             await lease.release(delay_s=_CLOSED_DELAY_S)
             return
         entry = self._running[key] = _Running(lease)
-        _busy.inc()
 
         def claimed(attempt: AttemptLog) -> None:
             entry.log = attempt
@@ -190,10 +196,9 @@ class Work:
             with traces.span(
                 "session.work", parent=order, kind=SpanKind.CONSUMER, session_id=key[1], worker_id=self.worker_id
             ):
-                await self.run_attempt(key, so_far, lease, because=because, claimed=claimed)
+                await self.run_attempt(key, so_far, lease, because=because, claimed=claimed, over=slot.over)
         finally:
             del self._running[key]
-            _busy.dec()
 
     async def _answers(self, worker_id: str, question: StillRunning) -> bool:
         """Whether another worker says that it runs the attempt."""
@@ -206,6 +211,31 @@ class Work:
         except nats.errors.Error:
             return False
         return WorkerAnswer.FromString(reply.data).running
+
+
+@dataclass(eq=False, slots=True)
+class _Slot:
+    """A session's, while a process of its own may run. It is given up then: while one session ends, the next begins.
+
+    As many may be ending as there are slots; where the store is slow to take what they wrote, the others keep theirs.
+    """
+
+    free: asyncio.Semaphore
+    ending: set["_Slot"]
+    slots: int
+
+    def over(self) -> None:
+        """The session's processes are gone for good."""
+        if len(self.ending) < self.slots and self not in self.ending:
+            self.ending.add(self)
+            self.free.release()
+
+    def left(self, _: object) -> None:
+        """The worker is done with the session."""
+        if self in self.ending:
+            self.ending.remove(self)
+        else:
+            self.free.release()
 
 
 def _because(so_far: LogSoFar, *, lost_worker: bool) -> ClaimReason.ValueType:

@@ -1,13 +1,22 @@
 """What a child produces leaves in few appends (log.md R1)."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import pytest
 from nats.js import JetStreamContext
 
 from broker import Broker
-from milepost.event.v1.event_pb2 import ClaimReason, IntervalClosed, SessionCreated
+from milepost.event.v1.event_pb2 import (
+    ClaimReason,
+    CommandApplied,
+    IntervalClosed,
+    RunStarted,
+    ScenePrepared,
+    SessionCreated,
+)
+from milepost.session.v1.session_pb2 import Scheduling, SessionSpec, WorkClass
 from runtime.broker import connect, disconnect, ensure_streams, jetstream
 from session_log.broker_log import read_tail
 from session_log.codec import events, record
@@ -16,8 +25,11 @@ from session_log.facts import fold_event
 from session_log.reader import LogSoFar
 from session_log.writer import LogWriter, Place
 from sim_worker.application.attempt_log import AttemptLog
-from sim_worker.application.outbox import MAX_BATCH_RECORDS, Outbox
+from sim_worker.application.gathering import BATCH, LIVE, Gathering, gathering_of
+from sim_worker.application.outbox import Outbox
 from sim_worker.domain.judge import Judge
+
+PATIENCE_S, FOR_EVER_S = 20.0, 1000.0
 
 
 @pytest.fixture
@@ -42,6 +54,16 @@ async def attempt(js: JetStreamContext) -> AttemptLog:
     claimed = AttemptLog(js, "t", "s", LogSoFar(life, Place().after(message), created, {}))
     await claimed.claim("w", ClaimReason.CLAIM_REASON_NEW)
     return claimed
+
+
+async def nobody(_: int) -> None:
+    """Wants to know how much is durable."""
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():
+            await asyncio.sleep(0.005)
 
 
 async def appended(js: JetStreamContext) -> list[int]:
@@ -70,7 +92,63 @@ async def test_what_comes_during_an_append_gathers(js: JetStreamContext, attempt
     await flushing
     assert (await appended(js), durable) == ([40], [40])
 
-    close(61, 61 + MAX_BATCH_RECORDS)
+    close(61, 61 + LIVE.records)
     await outbox.flush()
-    assert await appended(js) == [40, MAX_BATCH_RECORDS, 20]
-    assert durable == [40, 60 + MAX_BATCH_RECORDS]
+    assert await appended(js) == [40, LIVE.records, 20]
+    assert durable == [40, 60 + LIVE.records]
+
+
+async def test_batch_work_waits_for_more_and_gives_its_rest_to_its_end(
+    js: JetStreamContext, attempt: AttemptLog
+) -> None:
+    outbox = Outbox(attempt, Judge(), nobody, replace(BATCH, wait_s=FOR_EVER_S))
+    async with asyncio.TaskGroup() as tasks:
+        sending = tasks.create_task(outbox.send())
+        outbox.put(record(ScenePrepared()))
+        outbox.put(record(RunStarted()))
+        for step in range(1, 11):
+            outbox.put(record(IntervalClosed(), step=step))
+        await asyncio.sleep(0.1)
+        assert await appended(js) == []
+
+        # The outcome of a command is waited for: everything before it goes with it.
+        outbox.put(record(CommandApplied(command_id="c"), step=10))
+        await until(lambda: outbox.gained)
+        assert await appended(js) == [13]
+
+        outbox.put(record(IntervalClosed(), step=11))
+        await asyncio.sleep(0.1)
+        sending.cancel()
+    assert [item.step for item in outbox.take()] == [11]
+    assert outbox.take() == []
+    assert await appended(js) == [13]
+
+
+async def test_batch_work_is_told_of_when_it_has_waited_and_when_it_is_much(
+    js: JetStreamContext, attempt: AttemptLog
+) -> None:
+    outbox = Outbox(attempt, Judge(), nobody, replace(BATCH, wait_s=0.3))
+    async with asyncio.TaskGroup() as tasks:
+        sending = tasks.create_task(outbox.send())
+        for step in (1, 2):
+            outbox.put(record(IntervalClosed(), step=step))
+            await asyncio.sleep(0.01)
+        await until(lambda: outbox.gained)
+        assert await appended(js) == [2]
+        sending.cancel()
+
+    outbox = Outbox(attempt, Judge(), nobody, replace(BATCH, wait_s=FOR_EVER_S))
+    async with asyncio.TaskGroup() as tasks:
+        sending = tasks.create_task(outbox.send())
+        for step in range(3, 3 + BATCH.records // 2):
+            outbox.put(record(IntervalClosed(), step=step))
+        await until(lambda: outbox.gained)
+        assert await appended(js) == [2, BATCH.records // 2]
+        sending.cancel()
+
+
+@pytest.mark.parametrize(("work_class", "rule"), [("STANDARD", LIVE), ("INTERACTIVE", LIVE), ("BATCH", BATCH)])
+def test_only_batch_work_is_kept_waiting(work_class: str, rule: Gathering) -> None:
+    spec = SessionSpec(scheduling=Scheduling(work_class=WorkClass.Value(f"WORK_CLASS_{work_class}")))
+    assert gathering_of(spec) == rule
+    assert gathering_of(SessionSpec()) == LIVE
