@@ -5,7 +5,7 @@ from study_specs import BEGIN_S, END_S, SCALES, demand, refused, spec_of
 
 from milepost.event.v1.event_pb2 import Event
 from milepost.intervention.v1.intervention_pb2 import Close, Intervention, Place
-from milepost.session.v1.session_pb2 import PlannedIntervention, SessionSpec, SessionState
+from milepost.session.v1.session_pb2 import MessagesKept, PlannedIntervention, SessionSpec, SessionState
 from milepost.study.v1.study_pb2 import (
     Budget,
     Cell,
@@ -56,8 +56,12 @@ async def test_variants_come_out_in_their_true_order_and_again_from_stored_resul
     assert [one.name for one in ranking.variants] == [f"x{scale}" for scale in SCALES]
     assert ranking.answer == first.answer
     for cell in await cells_of(stack, first):
-        session = await stack.client.sessions.get(cell.session_id)
+        session = await stack.client.sessions.get(cell.session_id, full=True)
         assert (session.labels["milepost.variant"], session.spec.seed) == (cell.variant, cell.seed)
+        # What SUMO has to say of a run without a warning is not kept; what the scenario writes is.
+        kept = {artifact.name for artifact in session.artifacts}
+        assert "outputs/e1.xml" in kept
+        assert "sumo.log" not in kept
         kpis = session.results.kpis
         assert cell.value == kpis.running + kpis.mean_time_loss_s
     # The seeds in another order, the variants the same: nothing is simulated, and nothing is said differently.
@@ -88,12 +92,15 @@ async def test_stored_results_are_simulated_again_when_asked_for(stack: RunningS
 async def test_equal_variants_are_simulated_once(stack: RunningStack, digest: str) -> None:
     spec = spec_of(digest, seeds=range(91, 93))
     spec.variants.append(demand("x1 again", "1"))
+    spec.session.messages = MessagesKept.MESSAGES_KEPT_ALWAYS
     study = await study_of(stack, spec)
     assert (study.progress.done, study.progress.sessions, study.progress.cached) == (10, 8, 2)
     cells = {(cell.variant, cell.seed): cell for cell in await cells_of(stack, study)}
     for seed in spec.seeds:
         assert cells["x1", seed].kpis == cells["x1 again", seed].kpis
         assert {cells["x1", seed].cached, cells["x1 again", seed].cached} == {True, False}
+        session = await stack.client.sessions.get(cells["x1", seed].session_id, full=True)
+        assert "sumo.log" in {artifact.name for artifact in session.artifacts}
 
 
 @pytest.mark.slow

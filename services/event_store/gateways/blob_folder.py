@@ -31,6 +31,8 @@ ObjectStoreError = BaseError
 # How long a blob is kept that nothing durable names (log.md R16).
 LEASE = timedelta(hours=24)
 _READ_BYTES = 256 * 1024
+# What is compressed at once; more is left to a thread.
+_AT_ONCE_BYTES = 64 * 1024
 # Blobs erased in one transaction, which holds up other writers.
 ERASED_AT_ONCE = 50
 
@@ -96,14 +98,15 @@ class BlobFolder:
                 if size > size_bytes:
                     raise WrongContent(sha256, f"more than {size_bytes} bytes")
                 digest.update(part)
-                temporary.write(await asyncio.to_thread(compressor.compress, part))
+                if len(part) > _AT_ONCE_BYTES:
+                    temporary.write(await asyncio.to_thread(compressor.compress, part))
+                else:
+                    temporary.write(compressor.compress(part))
             temporary.write(compressor.flush())
             if size != size_bytes or digest.hexdigest() != sha256:
                 raise WrongContent(sha256, f"{digest.hexdigest()} with {size} bytes")
             row = {"sha256": sha256, "size_bytes": size, "lease_until_us": microseconds(now + self._lease)}
             while not await self._given(tenant, sha256, now=now):
-                # What is doomed goes first: its bytes would be erased under the new row.
-                await self.erase_doomed([sha256])
                 # Appears under its name whole or not at all.
                 temporary.seek(0)
                 await obstore.put_async(self._store, _key(sha256), temporary)
@@ -111,18 +114,25 @@ class BlobFolder:
                 with contextlib.suppress(IntegrityError):
                     async with self._writing, self._engine.begin() as connection:
                         await connection.execute(insert(blobs).values(row))
+                        await grant(connection, tenant, sha256)
+                    return
 
     async def _given(self, tenant: str, sha256: str, *, now: datetime) -> bool:
-        """Let a tenant have a blob, and its lease begin anew; False when it is not stored."""
+        """Let a tenant have a blob, and its lease begin anew; False when there is none, a doomed one neither."""
         try:
             async with self._writing, self._engine.begin() as connection:
-                if not await renewed(connection, [sha256], until=now + self._lease):
+                there = select(blobs.c.sha256).where(blobs.c.sha256 == sha256)
+                if (await connection.execute(there)).first() is None:
                     return False
-                await grant(connection, tenant, sha256)
+                if await renewed(connection, [sha256], until=now + self._lease):
+                    await grant(connection, tenant, sha256)
+                    return True
         except IntegrityError:
             # Another replica stores the same for the same tenant; it is there now, or will be stored again.
             return sha256 in await self.known(tenant, [sha256], now=now)
-        return True
+        # What is doomed goes first: its bytes would be erased under the new row.
+        await self.erase_doomed([sha256])
+        return False
 
     async def erase_doomed(self, digests: Sequence[str]) -> int:
         """Erase the bytes and the rows of those that are doomed; returns how many. Killed in between, again."""
@@ -133,6 +143,8 @@ class BlobFolder:
                 # Whoever has the rows erases the bytes; the others find no rows.
                 rows = await connection.execute(select(blobs.c.sha256).where(mine).with_for_update())
                 found = [row.sha256 for row in rows]
+                if not found:
+                    continue
                 for sha256 in found:
                     with contextlib.suppress(FileNotFoundError, NotFoundError):
                         await obstore.delete_async(self._store, _key(sha256))

@@ -14,15 +14,17 @@ from milepost.event.v1.event_pb2 import (
     SessionCompleted,
 )
 from milepost.event.v1.record_pb2 import Record
+from milepost.session.v1.session_pb2 import MessagesKept
 from session_log.codec import record
 from session_log.domain.fold import SessionLife
 from session_log.domain.lifecycle import Verb
 from session_log.planned import planned_before
 from session_log.writer import split
 from sim_worker.application.fetch_past import FetchPast
-from sim_worker.application.keep_artifacts import KeepArtifacts
+from sim_worker.application.keep_artifacts import SUMO_LOG, KeepArtifacts
 from sim_worker.application.outcomes import Ended
 from sim_worker.application.session import Session
+from sim_worker.gateways.sumo_log import says_anything
 
 log = structlog.get_logger()
 
@@ -37,7 +39,7 @@ class EndSession:
     async def __call__(self, session: Session, ended: Ended) -> None:
         """Keep the artifacts, answer every open command with the terminal event (R18). Raises Fenced."""
         attempt = session.attempt
-        stored = await self.keep_artifacts(session.directory)
+        stored = await self.keep_artifacts(session.directory, messages=_keeps_messages(session, ended))
         told = [*ended.unsent, *(record(one, step=ended.step, sim_time_s=ended.sim_time_s) for one in stored)]
         # The last of it shares the append of the end.
         *first, last = split(told) if told else [[]]
@@ -71,6 +73,13 @@ class EndSession:
         records.append(record(CommandApplied(command_id=command_id), step=past.head_step, sim_time_s=time_s))
         await attempt.append(records)
         log.info("session suspended", session=attempt.session_id, step=past.head_step)
+
+
+def _keeps_messages(session: Session, ended: Ended) -> bool:
+    noteworthy_only = session.past.spec.messages == MessagesKept.MESSAGES_KEPT_NOTEWORTHY
+    if not noteworthy_only or not isinstance(ended.terminal, SessionCompleted):
+        return True
+    return says_anything(session.directory / SUMO_LOG)
 
 
 def _last_records(life: SessionLife, ended: Ended) -> list[Record]:

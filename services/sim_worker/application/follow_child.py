@@ -46,7 +46,7 @@ from sim_worker.application.trace_attempt import TraceAttempt
 from sim_worker.child.framing import LINGERING
 from sim_worker.gateways.child_process import Child, ChildExit, ChildGone, ChildRefused, ExitCause
 from sim_worker.gateways.frame_interest import FrameInterests
-from sim_worker.gateways.sumo_log import SumoLog
+from sim_worker.gateways.sumo_log import SumoLog, is_noteworthy
 
 log = structlog.get_logger()
 _simulated = Counter("milepost_simulated_seconds_total", "Simulated time, over all sessions")
@@ -55,7 +55,6 @@ _intervals = Counter("milepost_simulated_intervals_total", "Intervals closed, ov
 
 # Lines of SUMO's that become events of one session; `sumo.log` holds all.
 MAX_LOG_LINES = 200
-_NOTEWORTHY = ("Warning", "Error")
 # Of every state file that is loaded.
 _STATE_TIME = "State was written at a different time"
 # How often SUMO's messages and the wish for frames are looked at, seconds.
@@ -132,7 +131,7 @@ class FollowChild:
         if not self._lines_left:
             return
         read = self._sumo_log.read(max_lines=self._lines_left)
-        noteworthy = [line for line in read.lines if line.startswith(_NOTEWORTHY) and _STATE_TIME not in line]
+        noteworthy = [line for line in read.lines if is_noteworthy(line) and _STATE_TIME not in line]
         self._lines_left -= len(noteworthy)
         for number, line in enumerate(noteworthy):
             payload = LogLine(text=line, dropped=read.dropped if not number else 0)

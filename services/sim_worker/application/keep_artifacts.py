@@ -19,6 +19,7 @@ OUTPUTS = "outputs"
 # Files kept of one session; more are counted in the log of the worker only.
 MAX_ARTIFACTS = 500
 _RETRY_WAIT_S = 1.0
+_SMALL_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +29,15 @@ class KeepArtifacts:
     blobs: Blobs
     limit_bytes: int
 
-    async def __call__(self, directory: Path, *, prefix: str = "") -> Sequence[ArtifactStored]:
-        """Store them, in order of name, `prefix` before each; waits while the store does not answer."""
-        files = [directory / SUMO_LOG, *sorted(path for path in (directory / OUTPUTS).rglob("*"))]
+    async def __call__(self, directory: Path, *, prefix: str = "", messages: bool = True) -> Sequence[ArtifactStored]:
+        """Store them, in order of name, `prefix` before each; waits while the store does not answer.
+
+        `messages`: SUMO's, too.
+        """
+        files = [
+            *([directory / SUMO_LOG] if messages else []),
+            *sorted(path for path in (directory / OUTPUTS).rglob("*")),
+        ]
         kept = [path for path in files if path.is_file() and not path.is_symlink()]
         if len(kept) > MAX_ARTIFACTS:
             log.warning("artifacts left out", kept=MAX_ARTIFACTS, left_out=len(kept) - MAX_ARTIFACTS)
@@ -55,7 +62,8 @@ async def keep_file(blobs: Blobs, path: Path, *, limit_bytes: int) -> tuple[str,
     sha256, size = await asyncio.to_thread(digest_of_file, path, limit_bytes=limit_bytes)
     while True:
         try:
-            if await blobs.missing([sha256]):
+            # To ask about what is small costs more than to send it.
+            if size <= _SMALL_BYTES or await blobs.missing([sha256]):
                 await blobs.put_file(path, sha256=sha256, size_bytes=size)
         except grpc.aio.AioRpcError as error:
             log.warning("a file waits for the store", file=path.name, status=error.code().name)

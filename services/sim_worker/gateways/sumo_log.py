@@ -64,6 +64,20 @@ class SumoLog:
         return LogLines(tuple(kept), len(lines) - len(kept))
 
 
+def is_noteworthy(line: str) -> bool:
+    """Whether a line warns, or says what went wrong."""
+    return line.startswith(("Warning", "Error"))
+
+
+def says_anything(path: Path) -> bool:
+    """Whether any line of it is noteworthy; a file that is not there is an empty one."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return any(is_noteworthy(line) for line in file)
+    except FileNotFoundError:
+        return False
+
+
 def last_words(path: Path) -> LastWords:
     """What SUMO said before it gave up. Empty when it said nothing."""
     try:

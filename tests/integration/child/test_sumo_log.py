@@ -7,7 +7,7 @@ from child_runs import TRAFFIC, City, plan, run
 
 from milepost.session.v1.session_pb2 import Engine
 from sim_worker.child.zygote import missing_packages
-from sim_worker.gateways.sumo_log import MAX_LINE_CHARS, LastWords, LogLines, SumoLog, last_words
+from sim_worker.gateways.sumo_log import MAX_LINE_CHARS, LastWords, LogLines, SumoLog, last_words, says_anything
 from sim_worker.gateways.zygote import Zygote
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -49,6 +49,23 @@ async def test_a_line_without_end_is_cut_and_does_not_stop_the_rest(tmp_path: Pa
 
 async def test_a_log_that_is_not_there_has_no_last_words(tmp_path: Path) -> None:
     assert last_words(tmp_path / "sumo.log") == LastWords()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("Loading done.\n Warning of nothing\n", False),
+        ("Loading done.\nWarning: Teleporting vehicle 'v'\n", True),
+        ("Error: no\n", True),
+        ("", False),
+        (None, False),
+    ],
+)
+async def test_it_knows_whether_anything_is_worth_keeping(tmp_path: Path, content: str | None, *, says: bool) -> None:
+    path = tmp_path / "sumo.log"
+    if content is not None:
+        path.write_text(content)
+    assert says_anything(path) is says
 
 
 @pytest.mark.parametrize("engine", [Engine.ENGINE_LIBSUMO, Engine.ENGINE_TRACI], ids=["libsumo", "traci"])

@@ -19,6 +19,7 @@ _NO_INPUT: Final = (
     "start_paused",
     "linger_s",
     "edge_data",
+    "messages",
     "tolerate_divergence",
     "milestones",
 )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from milepost.scenario.v1.scenario_pb2 import Scene
-from milepost.session.v1.session_pb2 import SessionSpec, WorkClass
+from milepost.session.v1.session_pb2 import MessagesKept, SessionSpec, WorkClass
 from milepost.study.v1.study_pb2 import ResolvedVariant, StudyPlan, StudySpec
 from runtime.errors import CallRefused, FieldViolation
 from runtime.grpc_calls import validate
@@ -109,6 +109,7 @@ def _session(spec: StudySpec, task: StudyTask, made: VariantScenario, patch: Mer
     own.scenario_digest = made.digest
     own.interval_steps = own.interval_steps or INTERVAL_STEPS
     own.scheduling.work_class = own.scheduling.work_class or WorkClass.WORK_CLASS_BATCH
+    own.messages = own.messages or MessagesKept.MESSAGES_KEPT_NOTEWORTHY
     own.interventions.extend(patch.interventions)
     own.interventions.sort(key=lambda one: one.at_time_s)
     return with_defaults(own)

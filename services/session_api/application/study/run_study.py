@@ -39,8 +39,10 @@ log = structlog.get_logger()
 
 # How long to wait for a session to end before looking all the same, seconds.
 _LOOK_S = 2.0
-# Sessions that end together are told together, seconds.
-_GATHER_S = 0.05
+# Sessions that end one soon after the other are told together: for this part of the study's age, within these bounds,
+# seconds; for the least time where so few cells are left that all of them may be over at any moment.
+_GATHER_SHARE, _GATHER_LEAST_S, _GATHER_MOST_S = 0.05, 0.05, 1.0
+_FEW_CELLS = 16
 _CANCELS_AT_ONCE = 8
 
 
@@ -79,17 +81,21 @@ class RunStudy:
                         await asyncio.sleep(random.uniform(1.0, 3.0))  # noqa: S311 - so that two do not meet again
                     continue
                 if not moved:
-                    await self._wait(some_end)
+                    await self._wait(study, some_end)
         if not study.deleted:
             await self.studies.note(self.tenant, study_resource(study))
 
-    async def _wait(self, some_end: asyncio.Event) -> None:
+    async def _wait(self, study: StudySoFar, some_end: asyncio.Event) -> None:
         try:
             async with asyncio.timeout(_LOOK_S):
                 await some_end.wait()
         except TimeoutError:
             return
-        await asyncio.sleep(_GATHER_S)
+        age_s = (datetime.now(UTC) - study.create_time).total_seconds()
+        many = len(study.open_cells) > _FEW_CELLS
+        await asyncio.sleep(
+            max(_GATHER_LEAST_S, min(_GATHER_MOST_S, _GATHER_SHARE * age_s)) if many else _GATHER_LEAST_S
+        )
 
     async def _move(self, study: StudySoFar) -> bool:
         """Do what is to be done now; whether the log went on."""

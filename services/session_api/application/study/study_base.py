@@ -12,7 +12,17 @@ from session_api.application.study.patches import merged_patches
 from session_log.reader import LogReader, UnknownSession
 
 # Of the session a study begins with: what belongs to that one run, and not to what it simulates.
-_OWN_OF_A_RUN: Final = ("seed", "scheduling", "limits", "pace", "start_paused", "checkpoints", "linger_s", "goal")
+_OWN_OF_A_RUN: Final = (
+    "seed",
+    "scheduling",
+    "limits",
+    "pace",
+    "start_paused",
+    "checkpoints",
+    "linger_s",
+    "goal",
+    "messages",
+)
 
 
 @dataclass(frozen=True, slots=True)

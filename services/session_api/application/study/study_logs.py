@@ -4,6 +4,8 @@ Whoever appends does so where its fold ended when it decided: of two writers the
 again.
 """
 
+import asyncio
+import contextlib
 import uuid
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -41,6 +43,8 @@ class _Kept:
 
     study: StudySoFar
     recent: deque[Event] = field(default_factory=lambda: deque(maxlen=_RECENT_EVENTS))
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when it has ended, as far as this process has read."""
 
     def take(self, found: Sequence[Event], place: Place) -> None:
         """What follows; another call may have brought it as far in the meantime."""
@@ -51,6 +55,8 @@ class _Kept:
                 self.study.apply(event)
                 self.recent.append(event)
         self.study.place = place
+        if self.study.end_time is not None:
+            self.over.set()
 
 
 @dataclass(slots=True)
@@ -77,6 +83,13 @@ class StudyLogs:
             return study, []
         found, _ = await self._read(tenant, study_id, Place(seq=after_seq))
         return study, found
+
+    async def until_over(self, tenant: str, study_id: str, *, within_s: float) -> None:
+        """Until this process has read the study's end, or that many seconds are over."""
+        kept = self._kept.get((tenant, study_id))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await (kept.over if kept is not None else asyncio.Event()).wait()
 
     async def _level(self, tenant: str, study_id: str) -> _Kept:
         key = (tenant, study_id)

@@ -56,4 +56,5 @@ class WatchStudy:
                 return
             if self.stop.is_set():
                 raise CallRefused(errors_pb2.ERROR_REASON_DRAINING, "the server is going away; watch again")
-            await asyncio.sleep(_LOOK_S)
+            # Who runs it here is the first to know its end.
+            await self.shown.logs.until_over(tenant, request.study_id, within_s=_LOOK_S)

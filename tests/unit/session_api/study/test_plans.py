@@ -100,7 +100,7 @@ def test_groups_are_apart() -> None:
 
 def test_only_what_results_follow_from_makes_a_version() -> None:
     base = version_of(spec(), SCENE, "pool")
-    same = spec(seed=3, limits=Limits(wall_time_s=5), scheduling=Scheduling(pool="p"), linger_s=7, pace=2)
+    same = spec(seed=3, limits=Limits(wall_time_s=5), scheduling=Scheduling(pool="p"), linger_s=7, pace=2, messages=2)
     same.checkpoints.CopyFrom(CheckpointPolicy(every_sim_s=10))
     assert version_of(same, SCENE, "pool") == base
     other = [
