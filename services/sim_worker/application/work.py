@@ -20,6 +20,7 @@ from session_log.reader import LogReader, LogSoFar, UnknownSession
 from sim_worker.application.attempt_log import AttemptLog, Fenced
 from sim_worker.application.lease import Lease
 from sim_worker.application.run_attempt import RunAttempt
+from sim_worker.application.slot import Slot
 from sim_worker.domain.orders import Adopt, Ask, Claim, Drop, decide
 from sim_worker.gateways.order_queue import OrderQueue
 
@@ -103,7 +104,7 @@ class Work:
 
     async def __call__(self) -> None:
         """Pull and run until `stopping` is set; then wait until every session was handed over."""
-        free, ending = asyncio.Semaphore(self.slots), set[_Slot]()
+        free, ending = asyncio.Semaphore(self.slots), set[Slot]()
         _slots.set(self.slots)
         _busy.set_function(lambda: float(self.busy_slots))
         _open.set_function(lambda: float(self.open.is_set()))
@@ -119,7 +120,7 @@ class Work:
                 if delivery is None:
                     free.release()
                     continue
-                slot = _Slot(free, ending, self.slots)
+                slot = Slot(free, ending, self.slots)
                 task = tasks.create_task(self._take(delivery, slot), name=delivery.subject)
                 task.add_done_callback(slot.left)
 
@@ -142,7 +143,7 @@ class Work:
             await asyncio.sleep(_RETRY_WAIT_S)
             return None
 
-    async def _take(self, delivery: Msg, slot: "_Slot") -> None:
+    async def _take(self, delivery: Msg, slot: Slot) -> None:
         """Decide about one delivery and carry it out. One of the three places that catch everything."""
         order = WorkOrder.FromString(delivery.data)
         try:
@@ -151,7 +152,7 @@ class Work:
         except Exception:
             log.exception("order failed; it comes again after the lease", session=order.session_id)
 
-    async def _carry_out(self, order: WorkOrder, delivery: Msg, slot: "_Slot") -> None:
+    async def _carry_out(self, order: WorkOrder, delivery: Msg, slot: Slot) -> None:
         key, lease = (order.tenant, order.session_id), Lease(delivery, lease_s=self.lease_s)
         try:
             so_far = await self.reader.read(order.tenant, order.session_id)
@@ -176,7 +177,7 @@ class Work:
                 else:
                     await self._run(key, so_far, lease, slot, lost_worker=True)
 
-    async def _run(self, key: Key, so_far: LogSoFar, lease: Lease, slot: "_Slot", *, lost_worker: bool) -> None:
+    async def _run(self, key: Key, so_far: LogSoFar, lease: Lease, slot: Slot, *, lost_worker: bool) -> None:
         if key in self._running:
             # Delivered twice before the first was claimed: the one under way takes this delivery.
             self._running[key].lease.adopt(lease.delivery)
@@ -211,31 +212,6 @@ class Work:
         except nats.errors.Error:
             return False
         return WorkerAnswer.FromString(reply.data).running
-
-
-@dataclass(eq=False, slots=True)
-class _Slot:
-    """A session's, while a process of its own may run. It is given up then: while one session ends, the next begins.
-
-    As many may be ending as there are slots; where the store is slow to take what they wrote, the others keep theirs.
-    """
-
-    free: asyncio.Semaphore
-    ending: set["_Slot"]
-    slots: int
-
-    def over(self) -> None:
-        """The session's processes are gone for good."""
-        if len(self.ending) < self.slots and self not in self.ending:
-            self.ending.add(self)
-            self.free.release()
-
-    def left(self, _: object) -> None:
-        """The worker is done with the session."""
-        if self in self.ending:
-            self.ending.remove(self)
-        else:
-            self.free.release()
 
 
 def _because(so_far: LogSoFar, *, lost_worker: bool) -> ClaimReason.ValueType:

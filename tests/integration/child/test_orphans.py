@@ -26,11 +26,13 @@ async def test_nothing_survives_the_worker_when_it_is_killed(city: City, tmp_pat
         stdout=asyncio.subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": os.pathsep.join([*folders, os.environ.get("PYTHONPATH", "")])},
     )
-    assert worker.stdout is not None
-    async with asyncio.timeout(STARTED_WITHIN_S):
-        pids = [int(pid) for pid in (await worker.stdout.readline()).split()]
-    assert len(pids) >= 3
-    assert all(map(alive, pids))
-    os.kill(worker.pid, signal.SIGKILL)
-    await worker.wait()
+    try:
+        assert worker.stdout is not None
+        async with asyncio.timeout(STARTED_WITHIN_S):
+            pids = [int(pid) for pid in (await worker.stdout.readline()).split()]
+        assert len(pids) >= 3
+        assert all(map(alive, pids))
+    finally:
+        os.kill(worker.pid, signal.SIGKILL)
+        await worker.wait()
     await until_gone(pids)

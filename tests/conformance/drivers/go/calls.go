@@ -77,6 +77,8 @@ func callOf(client *milepost.Client, request proto.Message) prepared {
 		return with(client.Studies.CreateStudy, request)
 	case *studyv1.GetRankingRequest:
 		return with(client.Studies.GetRanking, request)
+	case *studyv1.DeleteStudyRequest:
+		return with(client.Studies.DeleteStudy, request)
 	case *eventv1.ReadEventsRequest:
 		return with(events.ReadEvents, request)
 	case *eventv1.GetHeadRequest:

@@ -76,6 +76,7 @@ void act(milepost::Client& client, const pb::Step& step, const milepost::Bounds&
     CALL(kCreateTemplate, create_template, Templates, CreateTemplate)
     CALL(kCreateStudy, create_study, Studies, CreateStudy)
     CALL(kGetRanking, get_ranking, Studies, GetRanking)
+    CALL(kDeleteStudy, delete_study, Studies, DeleteStudy)
     CALL(kReadEvents, read_events, Events, ReadEvents)
     CALL(kGetHead, get_head, Events, GetHead)
     CALL(kQueryMetrics, query_metrics, Events, QueryMetrics)

@@ -131,6 +131,7 @@ async fn act(client: &Milepost, action: Action) -> Result<Done, Error> {
             CreateTemplate templates create_template,
             CreateStudy studies create_study,
             GetRanking studies get_ranking,
+            DeleteStudy studies delete_study,
             ReadEvents events read_events,
             GetHead events get_head,
             QueryMetrics events query_metrics,
