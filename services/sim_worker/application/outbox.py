@@ -6,7 +6,7 @@ by themselves when the broker is slow; how long they wait for more is a rule of 
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from prometheus_client import Counter
@@ -21,6 +21,7 @@ from milepost.event.v1.event_pb2 import (
 from milepost.event.v1.record_pb2 import Record
 from session_log.codec import SIMULATION_KINDS, kind_of, record
 from session_log.domain.lifecycle import State
+from session_log.writer import split
 from sim_worker.application.attempt_log import AttemptLog
 from sim_worker.application.gathering import LIVE, Gathering
 from sim_worker.application.session import Start
@@ -148,14 +149,15 @@ class Outbox:
         async with self._sending:
             waiting = len(self._pending)
             while waiting > 0 and self._pending:
-                # Taken out first: an append goes through even when this call is cancelled meanwhile.
-                batch, self._pending = (
-                    self._pending[: self._gathering.records],
-                    self._pending[self._gathering.records :],
-                )
+                # Taken out first, a message at a time: its append goes through even when this call is cancelled
+                # meanwhile, and what is left waits here for the next one.
+                batch = split(self._pending[: self._gathering.records])[0]
+                del self._pending[: len(batch)]
                 waiting -= len(batch)
+                steps = [item.step for item in batch if item.kind == _INTERVAL]
+                self.gained |= bool(steps)
                 await self._attempt.append(batch)
-                self._left(batch)
+                self._durable_step = max([self._durable_step, *steps])
             if self._durable_step != self._told:
                 self._told = self._durable_step
                 await self._durable(self._told)
@@ -163,14 +165,7 @@ class Outbox:
     def take(self) -> list[Record]:
         """What waits still: whoever ends the session appends it with its end."""
         taken, self._pending = self._pending, []
-        self._left(taken)
         return taken
-
-    def _left(self, batch: Sequence[Record]) -> None:
-        steps = [item.step for item in batch if item.kind == _INTERVAL]
-        if steps:
-            self.gained = True
-            self._durable_step = steps[-1]
 
     def _known(self, item: Record) -> bool:
         """Whether it needs no writing: another log holds it, or this one does."""

@@ -1,7 +1,7 @@
 """What a child produces leaves in few appends (log.md R1)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -12,6 +12,7 @@ from milepost.event.v1.event_pb2 import (
     ClaimReason,
     CommandApplied,
     IntervalClosed,
+    LogLine,
     RunStarted,
     ScenePrepared,
     SessionCreated,
@@ -23,7 +24,7 @@ from session_log.codec import events, record
 from session_log.domain.fold import SessionLife
 from session_log.facts import fold_event
 from session_log.reader import LogSoFar
-from session_log.writer import LogWriter, Place
+from session_log.writer import MAX_BATCH_BYTES, LogWriter, Place
 from sim_worker.application.attempt_log import AttemptLog
 from sim_worker.application.gathering import BATCH, LIVE, Gathering, gathering_of
 from sim_worker.application.outbox import Outbox
@@ -56,14 +57,19 @@ async def attempt(js: JetStreamContext) -> AttemptLog:
     return claimed
 
 
-async def nobody(_: int) -> None:
-    """Wants to know how much is durable."""
+class Told:
+    """Hears how much is durable."""
 
+    def __init__(self) -> None:
+        self.steps: list[int] = []
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():
-            await asyncio.sleep(0.005)
+    async def __call__(self, step: int) -> None:
+        self.steps.append(step)
+
+    async def until(self, step: int) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while step not in self.steps:
+                await asyncio.sleep(0.005)
 
 
 async def appended(js: JetStreamContext) -> list[int]:
@@ -73,12 +79,8 @@ async def appended(js: JetStreamContext) -> list[int]:
 
 
 async def test_what_comes_during_an_append_gathers(js: JetStreamContext, attempt: AttemptLog) -> None:
-    durable: list[int] = []
-
-    async def tell(step: int) -> None:
-        durable.append(step)
-
-    outbox = Outbox(attempt, Judge(), tell)
+    told = Told()
+    outbox = Outbox(attempt, Judge(), told)
 
     def close(first: int, last: int) -> None:
         for step in range(first, last):
@@ -90,18 +92,19 @@ async def test_what_comes_during_an_append_gathers(js: JetStreamContext, attempt
     await asyncio.sleep(0)
     close(41, 61)
     await flushing
-    assert (await appended(js), durable) == ([40], [40])
+    assert (await appended(js), told.steps) == ([40], [40])
 
     close(61, 61 + LIVE.records)
     await outbox.flush()
     assert await appended(js) == [40, LIVE.records, 20]
-    assert durable == [40, 60 + LIVE.records]
+    assert told.steps == [40, 60 + LIVE.records]
 
 
 async def test_batch_work_waits_for_more_and_gives_its_rest_to_its_end(
     js: JetStreamContext, attempt: AttemptLog
 ) -> None:
-    outbox = Outbox(attempt, Judge(), nobody, replace(BATCH, wait_s=FOR_EVER_S))
+    told = Told()
+    outbox = Outbox(attempt, Judge(), told, replace(BATCH, wait_s=FOR_EVER_S))
     async with asyncio.TaskGroup() as tasks:
         sending = tasks.create_task(outbox.send())
         outbox.put(record(ScenePrepared()))
@@ -113,7 +116,7 @@ async def test_batch_work_waits_for_more_and_gives_its_rest_to_its_end(
 
         # The outcome of a command is waited for: everything before it goes with it.
         outbox.put(record(CommandApplied(command_id="c"), step=10))
-        await until(lambda: outbox.gained)
+        await told.until(10)
         assert await appended(js) == [13]
 
         outbox.put(record(IntervalClosed(), step=11))
@@ -127,24 +130,44 @@ async def test_batch_work_waits_for_more_and_gives_its_rest_to_its_end(
 async def test_batch_work_is_told_of_when_it_has_waited_and_when_it_is_much(
     js: JetStreamContext, attempt: AttemptLog
 ) -> None:
-    outbox = Outbox(attempt, Judge(), nobody, replace(BATCH, wait_s=0.3))
+    told = Told()
+    outbox = Outbox(attempt, Judge(), told, replace(BATCH, wait_s=0.3))
     async with asyncio.TaskGroup() as tasks:
         sending = tasks.create_task(outbox.send())
         for step in (1, 2):
             outbox.put(record(IntervalClosed(), step=step))
             await asyncio.sleep(0.01)
-        await until(lambda: outbox.gained)
+        await told.until(2)
         assert await appended(js) == [2]
         sending.cancel()
 
-    outbox = Outbox(attempt, Judge(), nobody, replace(BATCH, wait_s=FOR_EVER_S))
+    outbox = Outbox(attempt, Judge(), told, replace(BATCH, wait_s=FOR_EVER_S))
     async with asyncio.TaskGroup() as tasks:
         sending = tasks.create_task(outbox.send())
         for step in range(3, 3 + BATCH.records // 2):
             outbox.put(record(IntervalClosed(), step=step))
-        await until(lambda: outbox.gained)
+        await told.until(2 + BATCH.records // 2)
         assert await appended(js) == [2, BATCH.records // 2]
         sending.cancel()
+
+
+async def test_who_is_called_away_in_the_middle_leaves_no_hole(js: JetStreamContext, attempt: AttemptLog) -> None:
+    outbox = Outbox(attempt, Judge(), Told(), BATCH)
+    # Of such lines three do not go into one message.
+    texts = [f"{number} {'x' * (MAX_BATCH_BYTES // 3)}" for number in range(7)]
+    for text in texts:
+        outbox.put(record(LogLine(text=text)))
+    flushing = asyncio.create_task(outbox.flush())
+    # Until it waits for the broker.
+    await asyncio.sleep(0)
+    flushing.cancel()
+    await asyncio.wait({flushing})
+    assert flushing.cancelled()
+    await outbox.flush()
+    messages = await read_tail(js, "t", "s", after_stream_seq=0)
+    records = [one for message in messages[2:] for one in message.batch.records]
+    assert [LogLine.FromString(one.payload).text for one in records] == texts
+    assert await appended(js) == [2, 2, 2, 1]
 
 
 @pytest.mark.parametrize(("work_class", "rule"), [("STANDARD", LIVE), ("INTERACTIVE", LIVE), ("BATCH", BATCH)])
