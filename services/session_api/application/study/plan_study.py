@@ -19,9 +19,10 @@ from session_api.application.study.warm_ups import shared_warm_ups
 from session_api.application.task import check_spec, resolve_scene, with_defaults
 from session_api.application.variant_scenarios import Made, VariantScenario, VariantScenarios, Wanted
 
-# Steps per interval of a cell that says nothing: nobody watches thousands of them from ten seconds to ten seconds, and
-# each interval costs its digest and its event.
-INTERVAL_STEPS = 60
+# Steps per interval of cells that say nothing, and how many intervals are enough for a curve: nobody watches thousands
+# of cells from ten seconds to ten seconds, and each interval costs its digest and its event.
+INTERVAL_STEPS = (60, 120, 300, 600, 900, 1800, 3600)
+ENOUGH_INTERVALS = 40
 # More of them would not fit into an error's trailers.
 MAX_VIOLATIONS = 20
 
@@ -58,6 +59,9 @@ class PlanStudy:
             scenes.append(scene if violations else resolve_scene(own, scene))
         violations += _measured(spec, scenes)
         refuse_if_any(violations)
+        if not (task.session.interval_steps or spec.session.interval_steps):
+            for own in specs:
+                own.interval_steps = interval_steps(scenes)
         refuse_if_any(await self.check_interventions(spec, made.scenarios, scenes, earliest_s=task.from_s))
         if keep:
             await self._scenarios(tenant, task, patches, owner, keep=True)
@@ -107,12 +111,18 @@ def _session(spec: StudySpec, task: StudyTask, made: VariantScenario, patch: Mer
     del own.options[:]
     own.options.extend(merged)
     own.scenario_digest = made.digest
-    own.interval_steps = own.interval_steps or INTERVAL_STEPS
     own.scheduling.work_class = own.scheduling.work_class or WorkClass.WORK_CLASS_BATCH
     own.messages = own.messages or MessagesKept.MESSAGES_KEPT_NOTEWORTHY
     own.interventions.extend(patch.interventions)
     own.interventions.sort(key=lambda one: one.at_time_s)
     return with_defaults(own)
+
+
+def interval_steps(scenes: Sequence[Scene]) -> int:
+    """Steps per interval, the same for all variants: as few as still are enough intervals for the longest run."""
+    ends = [scene for scene in scenes if scene.HasField("end_time_s") and scene.step_length_s]
+    longest = max(((one.end_time_s - one.begin_time_s) / one.step_length_s for one in ends), default=0.0)
+    return next((steps for steps in INTERVAL_STEPS if longest <= steps * ENOUGH_INTERVALS), INTERVAL_STEPS[-1])
 
 
 def _checked(own: SessionSpec, scene: Scene, index: int) -> list[FieldViolation]:

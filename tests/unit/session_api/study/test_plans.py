@@ -15,6 +15,7 @@ from milepost.session.v1.session_pb2 import Engine, Limits, PlannedIntervention,
 from milepost.study.v1.study_pb2 import Objective, Patch, Variant
 from session_api.application.study.cell_key import version_of
 from session_api.application.study.patches import merged_options, merged_patches
+from session_api.application.study.plan_study import interval_steps
 from session_api.application.study.run_values import KPI_CLASSES, Measure, kpi_values
 from session_api.application.study.warm_ups import shared_warm_ups
 
@@ -132,3 +133,22 @@ def test_a_run_is_worth_its_objective_and_breaks_what_it_does_not_keep(loss_s: f
     assert worth.value is not None
     assert math.isclose(worth.value, 2 * loss_s)
     assert worth.broken == ((0,) if collisions > 3 else ())
+
+
+@pytest.mark.parametrize(
+    ("ends_s", "step_s", "steps"),
+    [
+        ([], 1.0, 60),
+        ([300.0], 1.0, 60),
+        ([2400.0], 1.0, 60),
+        ([2401.0], 1.0, 120),
+        ([3600.0, 600.0], 1.0, 120),
+        ([3600.0], 0.1, 900),
+        ([86400.0], 1.0, 3600),
+        ([1e9], 1.0, 3600),
+    ],
+)
+def test_cells_have_as_many_intervals_as_a_curve_wants(ends_s: list[float], step_s: float, steps: int) -> None:
+    begin_s = 25200.0
+    scenes = [Scene(begin_time_s=begin_s, end_time_s=begin_s + end_s, step_length_s=step_s) for end_s in ends_s]
+    assert interval_steps([*scenes, Scene(begin_time_s=begin_s, step_length_s=step_s)]) == steps
